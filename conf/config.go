@@ -1,0 +1,106 @@
+package conf
+
+import (
+	"net/netip"
+	"time"
+
+	"turnout/classifier"
+)
+
+// Config is a validated configuration. It is immutable once Load returned it.
+type Config struct {
+	File     string // as given to Load
+	LAN      LAN
+	Uplink   Uplink
+	Host     Host
+	Hooks    Hooks
+	Tunnels  []Tunnel // in listed order
+	Groups   []Group
+	Policy   *classifier.Policy // Exits: direct, drop, reject, then Tunnels, then Groups, each in order
+	Warnings []Problem
+}
+
+// LAN names the hosts whose traffic is captured.
+type LAN struct {
+	Interfaces []string
+	Prefixes   []netip.Prefix // empty: the interfaces' own
+	Local      []netip.Prefix // reached by the main table from the LAN: containers, DMZ, routed subnets
+}
+
+// Uplink names the ways out of the host.
+type Uplink struct {
+	Interfaces []string // empty: every interface that holds a default route of the main table
+}
+
+// Host is what Turnout may use of the operating system.
+type Host struct {
+	TUN            string // name of the TUN device
+	Mark           uint32 // firewall mark of our own sockets, within Mask
+	Mask           uint32
+	DirectMark     uint32 // mark of forwarded packets that pass by the main table, within DirectMask
+	DirectMask     uint32
+	Table          uint32 // routing table T
+	Priority       uint32 // of the first ip rule; the others follow it
+	AdjustFirewall bool   // insert accept rules into foreign chains that would drop us
+}
+
+// Hooks are argument vectors, run without a shell, in order.
+type Hooks struct{ PreUp, PostUp, PreDown, PostDown [][]string }
+
+// NATMode says how a tunnel's flows are translated.
+type NATMode uint8
+
+const (
+	Masquerade NATMode = iota // LAN sources become the tunnel's own address
+	NoNAT                     // a site gateway: addresses stay
+)
+
+// Tunnel is one [Interface] with its peers: one WireGuard device.
+type Tunnel struct {
+	Name       string
+	Pos        classifier.Pos
+	PrivateKey PrivateKey
+	Addresses  []netip.Prefix
+	ListenPort uint16 // 0: any
+	MTU        int    // bytes of an inner packet; 0: worked out from the uplink's
+	DNS        []netip.Addr
+	DNSSearch  []string
+	NAT        NATMode
+	Peers      []Peer
+	// Widened says that the device carries every destination of IPv4, IPv6,
+	// whatever its one peer's AllowedIPs say, because policy may name it.
+	Widened4, Widened6 bool
+	ForeignHooks       []string // PostUp and so on of a wg-quick file: listed, never run
+}
+
+// Peer is a WireGuard peer inside a tunnel.
+type Peer struct {
+	Name         string
+	Pos          classifier.Pos
+	PublicKey    PublicKey
+	PresharedKey PrivateKey // zero: none
+	Endpoint     Endpoint   // zero: none, the peer calls us
+	AllowedIPs   []netip.Prefix
+	Keepalive    time.Duration // 0: off
+}
+
+// Endpoint is a peer's address: a literal or a name, resolved later.
+type Endpoint struct {
+	Host string
+	Port uint16
+}
+
+// Group is several tunnels behind one name.
+type Group struct {
+	Name    string
+	Pos     classifier.Pos
+	Mode    string // "failover", "balance" or "fastest"
+	Members []string
+}
+
+// Problem is one error or warning of a configuration, as one line:
+// "file:line: what was read; what is allowed".
+type Problem struct {
+	Pos  classifier.Pos
+	Text string
+}
