@@ -1,0 +1,63 @@
+package netlab
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Upload sends size bytes through a flow and compares checksums with the far end.
+func (h *Host) Upload(f Flow, size int64, seed uint64, limit time.Duration) error {
+	conn, err := h.Dial(f)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(limit))
+	if _, err := fmt.Fprintln(conn, "sink"); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	n, err := io.Copy(conn, io.TeeReader(Source(size, seed), sum))
+	if err != nil {
+		return fmt.Errorf("after %d of %d bytes: %w", n, size, err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read the checksum: %w", err)
+	}
+	if got, want := strings.TrimSpace(line), hex.EncodeToString(sum.Sum(nil)); got != want {
+		return fmt.Errorf("the far end received other bytes: SHA-256 %s, sent %s", got, want)
+	}
+	return nil
+}
+
+// Download reads size bytes through a flow and compares them with what was asked for.
+func (h *Host) Download(f Flow, size int64, seed uint64, limit time.Duration) error {
+	conn, err := h.Dial(f)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(limit))
+	if _, err := fmt.Fprintf(conn, "source %d %d\n", size, seed); err != nil {
+		return err
+	}
+	got, want := sha256.New(), sha256.New()
+	n, err := io.Copy(got, conn)
+	if err != nil || n != size {
+		return fmt.Errorf("received %d of %d bytes: %w", n, size, err)
+	}
+	io.Copy(want, Source(size, seed)) // neither a hash nor a generator fails
+	if string(got.Sum(nil)) != string(want.Sum(nil)) {
+		return fmt.Errorf("received other bytes than were sent")
+	}
+	return nil
+}
