@@ -1,0 +1,89 @@
+package nat
+
+import "turnout/classifier/packet"
+
+// A mapping gives one LAN endpoint one external port towards every remote
+// (RFC 4787, REQ-1), for as long as a flow uses it. Only UDP and ICMP echo
+// have them.
+type mapping struct {
+	lan           packet.Addr
+	flows         uint32
+	next          uint32 // chains free records
+	lanPort, port uint16
+	binding       uint16
+	proto         uint8
+}
+
+type mappings struct {
+	records slab[mapping]
+	free    uint32
+	index   index
+	secret  secret
+}
+
+func (m *mappings) init(s secret) {
+	m.records = newSlab[mapping]()
+	m.secret = s
+	m.index = newIndex(func(i uint32) uint64 {
+		k := m.records.at(i).key()
+		return m.secret.hash(&k)
+	})
+}
+
+func (r *mapping) key() key { return mappingKey(r.lan, r.lanPort, r.binding, r.proto) }
+
+func mappingKey(lan packet.Addr, lanPort, binding uint16, proto uint8) key {
+	return key{lan, packet.Addr{}, ports(lanPort, 0), uint32(binding)<<8 | uint32(proto)}
+}
+
+func (m *mappings) find(k *key, h uint64) uint32 {
+	for at := uint32(0); ; at++ {
+		var i uint32
+		if i, at = m.index.candidate(h, at); i == 0 || m.records.at(i).key() == *k {
+			return i
+		}
+	}
+}
+
+// take returns the external port of a LAN endpoint at binding number n, a new
+// one out of used when the endpoint has none. Each take needs a release.
+func (m *mappings) take(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) (uint16, bool) {
+	k := mappingKey(lan, lanPort, n, proto)
+	h := m.secret.hash(&k)
+	if i := m.find(&k, h); i != 0 {
+		r := m.records.at(i)
+		r.flows++
+		return r.port, true
+	}
+	port, ok := used.pick(proto, lanPort)
+	if !ok {
+		return 0, false
+	}
+	i := m.free
+	if i != 0 {
+		m.free = m.records.at(i).next
+	} else {
+		i = m.records.extend()
+	}
+	*m.records.at(i) = mapping{lan: lan, lanPort: lanPort, port: port, binding: n, proto: proto, flows: 1}
+	m.index.add(i, h)
+	return port, true
+}
+
+// release undoes one take; the last one frees the port.
+func (m *mappings) release(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) {
+	k := mappingKey(lan, lanPort, n, proto)
+	h := m.secret.hash(&k)
+	i := m.find(&k, h)
+	if i == 0 {
+		return
+	}
+	r := m.records.at(i)
+	if r.flows--; r.flows > 0 {
+		return
+	}
+	used.clear(r.port)
+	m.index.remove(i, h)
+	*r = mapping{next: m.free}
+	m.free = i
+}

@@ -1,0 +1,212 @@
+package nat
+
+import "sync"
+
+// Options of a Table.
+type Options struct {
+	// MaxFlows bounds the table; 0 means 262,144. Memory is taken as flows
+	// come, about 130 bytes each, and kept. At most 16,777,215.
+	MaxFlows int
+}
+
+const defaultMaxFlows = 1 << 18
+
+// A Table holds all flows of the router. Its methods may be called from any
+// goroutine.
+type Table struct {
+	mu  sync.Mutex
+	now Tick // the latest time that any caller brought
+	max int
+	n   int
+
+	secret   secret
+	flows    slab[entry]
+	free     uint32
+	byLAN    index
+	byExit   index
+	queues   [numStates]queue
+	bindings bindings
+	mappings mappings
+
+	early  fragments
+	probes int // of TCP ports, left in this tick
+}
+
+// New returns an empty table.
+func New(o Options) *Table {
+	t := &Table{max: o.MaxFlows, secret: newSecret(), flows: newSlab[entry](), bindings: newBindings()}
+	if t.max <= 0 {
+		t.max = defaultMaxFlows
+	}
+	t.max = min(t.max, recordMask)
+	t.byLAN = newIndex(func(i uint32) uint64 {
+		k := t.flows.at(i).lanKey()
+		return t.secret.hash(&k)
+	})
+	t.byExit = newIndex(func(i uint32) uint64 {
+		k := t.exitKey(t.flows.at(i))
+		return t.secret.hash(&k)
+	})
+	t.mappings.init(t.secret)
+	t.early.secret = t.secret
+	return t
+}
+
+// Len returns the number of flows, dead ones that nobody noticed included.
+func (t *Table) Len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.n
+}
+
+// advance moves the table's time forward; it never goes back when goroutines
+// bring theirs out of order.
+func (t *Table) advance(now Tick) Tick {
+	if int32(now-t.now) > 0 {
+		t.now = now
+		t.probes = probesPerTick
+	}
+	return t.now
+}
+
+// findLAN returns the living flow of a packet from the LAN, 0 for none.
+func (t *Table) findLAN(k *key) uint32 {
+	h := t.secret.hash(k)
+	for at := uint32(0); ; at++ {
+		var i uint32
+		i, at = t.byLAN.candidate(h, at)
+		if i == 0 {
+			return 0
+		}
+		if t.flows.at(i).lanKey() == *k {
+			return t.alive(i)
+		}
+	}
+}
+
+// findExit returns the living flow of a packet out of a tunnel, 0 for none.
+func (t *Table) findExit(k *key) uint32 {
+	h := t.secret.hash(k)
+	for at := uint32(0); ; at++ {
+		var i uint32
+		i, at = t.byExit.candidate(h, at)
+		if i == 0 {
+			return 0
+		}
+		if t.exitKey(t.flows.at(i)) == *k {
+			return t.alive(i)
+		}
+	}
+}
+
+// alive returns i, or 0 after removing a flow that has outlived its timer.
+func (t *Table) alive(i uint32) uint32 {
+	e := t.flows.at(i)
+	if t.now-e.touched < timers[e.state].normal {
+		return i
+	}
+	t.remove(i)
+	return 0
+}
+
+// insert enters e, whose keys must be new, and counts it at its binding.
+func (t *Table) insert(e *entry) uint32 {
+	i := t.free
+	if i != 0 {
+		t.free = t.flows.at(i).next
+	} else {
+		i = t.flows.extend()
+	}
+	*t.flows.at(i) = *e
+	lan, exit := e.lanKey(), t.exitKey(e)
+	t.byLAN.add(i, t.secret.hash(&lan))
+	t.byExit.add(i, t.secret.hash(&exit))
+	t.enqueue(i)
+	t.bindings.list[e.binding].flows++
+	t.n++
+	return i
+}
+
+// remove forgets flow i and gives back its port.
+func (t *Table) remove(i uint32) {
+	e := t.flows.at(i)
+	lan, exit := e.lanKey(), t.exitKey(e)
+	t.byLAN.remove(i, t.secret.hash(&lan))
+	t.byExit.remove(i, t.secret.hash(&exit))
+	t.dequeue(i)
+	b := &t.bindings.list[e.binding]
+	b.flows--
+	if b.masquerade {
+		if used := b.ports(e.proto); used != nil {
+			t.mappings.release(used, e.lan, e.lanPort, e.binding, e.proto)
+		}
+	}
+	*e = entry{next: t.free}
+	t.free = i
+	t.n--
+}
+
+// batch is how many flows a long walk handles before it lets others in.
+const batch = 256
+
+// walk calls f, under the lock, with every flow that is there all the time;
+// flows that come or go meanwhile may be missed.
+func (t *Table) walk(f func(i uint32)) {
+	for i := uint32(1); ; {
+		t.mu.Lock()
+		end := min(i+batch, t.flows.next)
+		for ; i < end; i++ {
+			if t.flows.at(i).binding != 0 {
+				f(i)
+			}
+		}
+		done := i == t.flows.next
+		t.mu.Unlock()
+		if done {
+			return
+		}
+	}
+}
+
+// Each calls f with every flow until f returns false. f runs without the
+// lock, and may use the table. Flows that come or go meanwhile may be missed.
+func (t *Table) Each(f func(Flow) bool) {
+	var flows [batch]Flow
+	for i := uint32(1); ; {
+		n := 0
+		t.mu.Lock()
+		for ; i < t.flows.next && n < len(flows); i++ {
+			e := t.flows.at(i)
+			if e.binding != 0 && t.now-e.touched < timers[e.state].normal {
+				flows[n] = t.flow(i)
+				n++
+			}
+		}
+		done := i >= t.flows.next
+		t.mu.Unlock()
+		for _, fl := range flows[:n] {
+			if !f(fl) {
+				return
+			}
+		}
+		if done {
+			return
+		}
+	}
+}
+
+// DropExit forgets all flows of an exit, with their mappings, and returns how
+// many there were. No flow may be opened there meanwhile.
+func (t *Table) DropExit(exit uint16) int {
+	n := 0
+	t.walk(func(i uint32) {
+		if t.bindings.list[t.flows.at(i).binding].exit == exit {
+			t.remove(i)
+			n++
+		}
+	})
+	t.mu.Lock()
+	t.bindings.dropIdle(exit)
+	t.mu.Unlock()
+	return n
+}

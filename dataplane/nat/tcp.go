@@ -1,0 +1,139 @@
+package nat
+
+import (
+	"encoding/binary"
+
+	"turnout/classifier/packet"
+)
+
+// tracking is what is remembered of a TCP connection, to tell a RST or FIN of
+// its ends from a forged one. Index out is what the LAN host said, index in
+// what the remote end said. Data is never judged by it.
+type tracking struct {
+	end    [2]uint32 // sequence number after the last byte sent
+	ack    [2]uint32 // last acknowledgment sent: the first byte not yet received
+	window [2]uint16 // last window advertised, unscaled
+	scale  uint8     // window shift: low half out, high half in
+	fins   uint8     // bit 1<<direction: that side has sent a FIN
+}
+
+const (
+	noScale = 15 // the SYN had no window scale option
+	// pickedScale is assumed of a connection whose SYN was not seen. A window of
+	// 64 MiB holds what any real one advertises.
+	pickedScale = 10
+	maxScale    = 14 // RFC 7323, 2.3
+	minWindow   = 1 << 16
+)
+
+// A segment is what tracking needs of a TCP header.
+type segment struct {
+	seq, ack, len uint32 // len counts SYN and FIN too
+	window        uint16
+	flags         uint8
+	scale         uint8
+}
+
+// readSegment reads the TCP header of a packet that has one whole.
+func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
+	l4 := int(v.L4)
+	if len(b) < l4+20 || v.Payload < v.L4+20 || v.Len < v.Payload {
+		return s, false
+	}
+	h := b[l4 : l4+20]
+	s = segment{
+		seq: binary.BigEndian.Uint32(h[4:]), ack: binary.BigEndian.Uint32(h[8:]),
+		len: uint32(v.Len - v.Payload), window: binary.BigEndian.Uint16(h[14:]),
+		flags: v.Flags, scale: noScale,
+	}
+	if s.flags&packet.SYN != 0 {
+		s.len++
+		s.scale = windowScale(b[l4+20 : min(int(v.Payload), len(b))])
+	}
+	if s.flags&packet.FIN != 0 {
+		s.len++
+	}
+	return s, true
+}
+
+// windowScale finds the window scale in the options of a SYN (RFC 7323).
+func windowScale(o []byte) uint8 {
+	for len(o) > 0 && o[0] != 0 {
+		switch {
+		case o[0] == 1:
+			o = o[1:]
+		case len(o) < 2 || o[1] < 2 || int(o[1]) > len(o):
+			return noScale
+		case o[0] == 3 && o[1] == 3:
+			return min(o[2], maxScale)
+		default:
+			o = o[o[1]:]
+		}
+	}
+	return noScale
+}
+
+// opened starts tracking with the LAN's SYN.
+func (k *tracking) opened(s *segment) {
+	*k = tracking{scale: s.scale | noScale<<4}
+	k.end[out], k.ack[in] = s.seq+s.len, s.seq+1 // data in a SYN need not be taken (RFC 7413)
+	k.window[out] = s.window
+}
+
+// answered adds the remote end's SYN.
+func (k *tracking) answered(s *segment) {
+	end := s.seq + s.len
+	k.end[in], k.ack[out] = end, end
+	k.window[in] = s.window
+	k.scale = k.scale&0x0f | s.scale<<4
+	if k.scale&0x0f == noScale || k.scale>>4 == noScale {
+		k.scale = 0
+	}
+}
+
+// picked starts tracking in the middle, with an ACK of the LAN host.
+func (k *tracking) picked(s *segment) {
+	*k = tracking{scale: pickedScale | pickedScale<<4}
+	k.end[out], k.ack[in] = s.seq+s.len, s.seq
+	k.end[in], k.ack[out] = s.ack, s.ack
+	k.window[out], k.window[in] = s.window, ^uint16(0)
+}
+
+// room returns the window that side dir last advertised, in bytes, never less
+// than 64 KiB.
+func (k *tracking) room(dir int) int32 {
+	shift := k.scale & 0x0f
+	if dir == in {
+		shift = k.scale >> 4
+	}
+	if shift == noScale {
+		shift = 0
+	}
+	return max(int32(k.window[dir])<<shift, minWindow)
+}
+
+// plausible reports whether a segment of side dir lies within a window of
+// what the other side acknowledged last.
+func (k *tracking) plausible(dir int, s *segment) bool {
+	d := int32(s.seq - k.ack[1-dir])
+	w := k.room(1 - dir)
+	return -w <= d && d <= w
+}
+
+// exact reports whether a RST of side dir has the very number its receiver
+// must believe (RFC 5961, 3.2): the next byte as either side counts.
+func (k *tracking) exact(dir int, s *segment) bool {
+	return s.seq == k.ack[1-dir] || s.seq == k.end[dir]
+}
+
+// follow learns from a plausible segment of side dir. Others teach nothing, or
+// a forged segment could prepare the ground for a forged RST.
+func (k *tracking) follow(dir int, s *segment) {
+	if end := s.seq + s.len; int32(end-k.end[dir]) > 0 {
+		k.end[dir] = end
+	}
+	if s.flags&packet.ACK == 0 || int32(s.ack-k.ack[dir]) < 0 || int32(s.ack-k.end[1-dir]) > 0 {
+		return
+	}
+	k.ack[dir], k.window[dir] = s.ack, s.window
+}

@@ -1,0 +1,159 @@
+package nat
+
+import "turnout/classifier/packet"
+
+// stateFlags are the flags that mean something to the state of a connection.
+const stateFlags = packet.FIN | packet.SYN | packet.RST | packet.ACK
+
+// startTCP sets the state of a new flow by its first packet. Only a SYN, or a
+// segment in the middle of a connection that began before us, can start one: a
+// SYN-ACK, RST or FIN answers something that we have never seen.
+func (e *entry) startTCP(s *segment, exit uint16) packet.Reason {
+	switch s.flags & stateFlags {
+	case packet.SYN:
+		e.state = TCPOpening
+		e.tcp.opened(s)
+	case packet.ACK:
+		e.state = TCPPicked
+		e.tcp.picked(s)
+	default:
+		return packet.InvalidState
+	}
+	if exit == Direct {
+		e.state = TCPDirect
+	}
+	return packet.OK
+}
+
+// reopens reports whether a segment from the LAN starts a new connection in
+// place of the one that e tracks: a SYN where the old connection is over, or
+// was never seen from its start. The new one is for policy to decide.
+func (e *entry) reopens(s *segment) bool {
+	if s.flags&stateFlags != packet.SYN {
+		return false
+	}
+	switch e.state {
+	case TCPClosing, TCPReset, TCPPicked, TCPDirect:
+		return true
+	}
+	return false
+}
+
+// tcpOut follows a segment from the LAN. Every one passes, but a RST does not
+// keep the flow alive (RFC 7857, 10).
+func (t *Table) tcpOut(i uint32, s *segment) {
+	e := t.flows.at(i)
+	k := &e.tcp
+	switch {
+	case e.state == TCPDirect:
+		t.touch(i)
+		return
+	case s.flags&packet.RST != 0:
+		if e.state != TCPOpening && e.state != TCPReset && k.exact(out, s) {
+			t.become(i, TCPReset)
+		}
+		return
+	}
+	t.touch(i)
+	if e.state == TCPOpening {
+		if s.flags&stateFlags == packet.SYN {
+			k.opened(s) // sent again, or begun anew
+		}
+		return
+	}
+	if !k.plausible(out, s) {
+		return
+	}
+	k.follow(out, s)
+	switch {
+	case s.flags&packet.FIN != 0:
+		t.fin(i, out)
+	case s.flags&packet.ACK != 0 && (e.state == TCPAnswered || e.state == TCPReset):
+		t.up(i)
+	}
+}
+
+// tcpIn judges a segment from the remote end and follows it. Data always
+// passes; it is for the LAN host to judge it.
+func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
+	e := t.flows.at(i)
+	k := &e.tcp
+	switch {
+	case e.state == TCPDirect:
+		return packet.OK
+	case e.state == TCPOpening:
+		return t.tcpAnswer(i, s)
+	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
+		return packet.InvalidState
+	case s.flags&packet.RST != 0:
+		return t.tcpReset(i, s)
+	case !k.plausible(in, s):
+		return packet.OK
+	}
+	k.follow(in, s)
+	switch {
+	case s.flags&packet.FIN != 0:
+		t.fin(i, in)
+	case e.state == TCPPicked && s.flags&packet.ACK != 0:
+		t.up(i)
+	}
+	return packet.OK
+}
+
+// tcpAnswer judges the remote end's segments while only the LAN's SYN is
+// known.
+func (t *Table) tcpAnswer(i uint32, s *segment) packet.Reason {
+	k := &t.flows.at(i).tcp
+	acked := s.flags&packet.ACK != 0 && int32(s.ack-k.ack[in]) >= 0 && int32(s.ack-k.end[out]) <= 0
+	switch s.flags & stateFlags {
+	case packet.SYN, packet.SYN | packet.ACK:
+		// Without an ACK it is a simultaneous open (RFC 5382, REQ-2). A wrong
+		// ACK passes too: the host answers it with a RST, as RFC 9293 wants.
+		if s.flags&packet.ACK == 0 || acked {
+			k.answered(s)
+			t.become(i, TCPAnswered)
+		}
+	case packet.RST, packet.RST | packet.ACK:
+		if !acked {
+			return packet.InvalidState
+		}
+		t.become(i, TCPReset)
+	}
+	return packet.OK
+}
+
+// tcpReset judges a RST of the remote end. Only the exact one ends the flow;
+// one that is merely near passes, and the host asks back (RFC 5961, 3.2).
+// Anyone can send the rest: most NATs let outsiders cut flows with them.
+func (t *Table) tcpReset(i uint32, s *segment) packet.Reason {
+	e := t.flows.at(i)
+	switch {
+	case e.tcp.exact(in, s):
+		if e.state != TCPReset {
+			t.become(i, TCPReset)
+		}
+	case !e.tcp.plausible(in, s):
+		return packet.InvalidState
+	}
+	return packet.OK
+}
+
+// fin notes a FIN of side dir; the first of each side starts the closing timer.
+func (t *Table) fin(i uint32, dir int) {
+	e := t.flows.at(i)
+	if e.tcp.fins&(1<<dir) != 0 || e.state == TCPReset {
+		return
+	}
+	e.tcp.fins |= 1 << dir
+	t.become(i, TCPClosing)
+}
+
+// up makes the connection established, or closing again when a side of it had
+// already sent its FIN.
+func (t *Table) up(i uint32) {
+	if t.flows.at(i).tcp.fins != 0 {
+		t.become(i, TCPClosing)
+		return
+	}
+	t.become(i, TCPUp)
+}

@@ -1,0 +1,69 @@
+package nat
+
+// A Tick is a time in whole seconds on a monotonic clock. Its zero is
+// arbitrary; ages are differences.
+type Tick uint32
+
+// State says how far a flow has come. It decides how long a silent flow is
+// kept and which flow goes first when the table is full.
+type State uint8
+
+const (
+	UDPOneWay   State = iota // only the LAN has spoken
+	UDPTwoWay                // the remote end has answered
+	DNSQuery                 // UDP to port 53, answered or not
+	ICMPQuery                // echo
+	TCPOpening               // SYN sent
+	TCPAnswered              // SYN of the remote end seen
+	TCPPicked                // joined in the middle, the remote end not yet heard
+	TCPUp                    // established
+	TCPClosing               // a FIN seen
+	TCPReset                 // a credible RST seen
+	TCPDirect                // on the direct exit, whose replies do not pass here
+	Other                    // any other protocol
+
+	numStates
+)
+
+// fragmentLife is how long later fragments may follow their first, in
+// seconds; it is never extended.
+const fragmentLife = 30
+
+// timers says, in seconds without a packet from the LAN, when a flow of each
+// state is forgotten, and when it may be once the table is nearly full.
+// Sources: RFC 4787 REQ-5 (UDP; 5a for well-known ports), RFC 5382 REQ-5 and
+// RFC 7857 section 2 (TCP), RFC 5508 REQ-2 (ICMP).
+var timers = [numStates]struct {
+	name            string
+	normal, pressed Tick
+}{
+	UDPOneWay:   {"udp-one-way", 120, 30},
+	UDPTwoWay:   {"udp-two-way", 300, 120},
+	DNSQuery:    {"dns", 30, 30},
+	ICMPQuery:   {"icmp", 60, 30},
+	TCPOpening:  {"syn-sent", 240, 30},
+	TCPAnswered: {"syn-received", 240, 30},
+	TCPPicked:   {"picked-up", 240, 30},
+	TCPUp:       {"established", 7440, 7440},
+	TCPClosing:  {"closing", 240, 60},
+	TCPReset:    {"reset", 240, 10},
+	TCPDirect:   {"direct", 7440, 7440},
+	Other:       {"other", 600, 120},
+}
+
+// sacrifice is the order in which living flows make room in a full table, the
+// longest silent of each state first. An established TCP flow is not in it: a
+// flood of new flows must never cost an old one.
+var sacrifice = [...]State{
+	UDPOneWay, DNSQuery, ICMPQuery,
+	TCPOpening, TCPPicked, TCPAnswered,
+	TCPReset, TCPClosing,
+	TCPDirect, Other, UDPTwoWay,
+}
+
+func (s State) String() string {
+	if s >= numStates {
+		return "unknown"
+	}
+	return timers[s].name
+}
