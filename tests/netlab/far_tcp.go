@@ -11,11 +11,14 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // serveTCP answers one command line per connection:
 //
-//	who            name and the caller's address, as seen here
+//	who            name, the caller's address as seen here, and the largest
+//	               segment in bytes that goes to it
 //	echo           whatever follows, back
 //	sink           reads to the end, then the SHA-256 of it
 //	source N SEED  N bytes that SEED decides
@@ -55,7 +58,7 @@ func answerTCP(conn net.Conn, name string) {
 	words := strings.Fields(line)
 	switch {
 	case len(words) == 1 && words[0] == "who":
-		fmt.Fprintf(conn, "%s %s\n", name, conn.RemoteAddr())
+		fmt.Fprintf(conn, "%s %s %d\n", name, conn.RemoteAddr(), MaxSegment(conn))
 	case len(words) == 1 && words[0] == "echo":
 		io.Copy(conn, in)
 	case len(words) == 1 && words[0] == "sink":
@@ -79,4 +82,19 @@ func Source(size int64, seed uint64) io.Reader {
 		key[i] = byte(seed >> (8 * i))
 	}
 	return io.LimitReader(rand.NewChaCha8(key), size)
+}
+
+// MaxSegment returns the payload bytes of the largest segment that conn sends,
+// as the other end's SYN and the path allow, or 0.
+func MaxSegment(conn net.Conn) int {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return 0
+	}
+	size := 0
+	control(raw, func(fd int) (err error) {
+		size, err = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG)
+		return err
+	})
+	return size
 }

@@ -48,6 +48,7 @@ type Result struct {
 	Exit   string     // the far end's name, or Direct, Drop or Reject
 	Seen   netip.Addr // the source that the far end saw; not valid when none did
 	Detail string     // what the host saw, for a person
+	MaxSeg int        // of TCP: the largest segment that the far end sends, bytes
 }
 
 // Probe plays a flow with a real socket and reports where it arrived. An error

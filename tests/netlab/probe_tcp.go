@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,7 +27,11 @@ func (h *Host) probeTCP(f Flow) (Result, error) {
 	if err != nil {
 		return refusal(err)
 	}
-	return parseAnswer(line)
+	r, err := parseAnswer(line)
+	if words := strings.Fields(line); err == nil && len(words) == 3 {
+		r.MaxSeg, err = strconv.Atoi(words[2])
+	}
+	return r, err
 }
 
 // Dial opens the TCP connection of a flow, as a host does. The caller closes it.

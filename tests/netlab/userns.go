@@ -30,9 +30,12 @@ func Possible() error {
 	return nil
 }
 
+// InUserNS reports that this process is a copy that EnterUserNS has started.
+func InUserNS() bool { return os.Getenv(userVar) != "" }
+
 // NeedsUserNS reports that this process is not root, so that labs can be made
 // only by a copy of it in a user namespace.
-func NeedsUserNS() bool { return os.Geteuid() != 0 && os.Getenv(userVar) == "" }
+func NeedsUserNS() bool { return os.Geteuid() != 0 && !InUserNS() }
 
 // EnterUserNS runs argv as root of a user namespace of its own, with this
 // process's streams, and returns its exit status.
