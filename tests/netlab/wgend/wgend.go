@@ -26,10 +26,11 @@ const DirEnv = "WG_DIR"
 // that run at the same time must differ.
 const DefaultDir = "/var/run/wireguard"
 
-// Run makes the interface iface in the calling thread's network namespace and
-// serves it until ctx ends, which is success. It comes up by "ip link set up"
-// and is configured by wg(8) as soon as its socket exists. Its log at debug
-// level is wireguard-go's own.
+// Run makes the interface iface in the network namespace of the process (not
+// of the thread alone: sockets open on another one) and serves it until ctx
+// ends, which is success. The interface comes up by "ip link set up" and is
+// configured by wg(8) as soon as its socket exists. log may be nil; at debug
+// level it gets wireguard-go's own words.
 func Run(ctx context.Context, iface string, log *slog.Logger) error {
 	dev, err := tun.CreateTUN(iface, device.DefaultMTU)
 	if err != nil {
@@ -82,10 +83,17 @@ func serve(ln net.Listener, wg *device.Device) {
 	}
 }
 
+// logger costs nothing below log's level: an end is also what the router's
+// speed is measured against.
 func logger(log *slog.Logger, iface string) *device.Logger {
-	log = log.With("interface", iface)
-	return &device.Logger{
-		Verbosef: func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) },
-		Errorf:   func(format string, args ...any) { log.Error(fmt.Sprintf(format, args...)) },
+	l := &device.Logger{Verbosef: device.DiscardLogf, Errorf: device.DiscardLogf}
+	if log == nil {
+		return l
 	}
+	log = log.With("interface", iface)
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		l.Verbosef = func(format string, args ...any) { log.Debug(fmt.Sprintf(format, args...)) }
+	}
+	l.Errorf = func(format string, args ...any) { log.Error(fmt.Sprintf(format, args...)) }
+	return l
 }
