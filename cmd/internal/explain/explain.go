@@ -1,0 +1,178 @@
+// Package explain answers where one packet would go, by the very table that
+// forwards: a control.Query becomes a packet.View, the classifier.Table says
+// who won and who lost, and the result is put in words. The verb and the
+// daemon both use it, so offline and online differ by their table only.
+package explain
+
+import (
+	"net/netip"
+
+	"turnout/classifier"
+	"turnout/classifier/packet"
+	"turnout/cmd/internal/control"
+)
+
+// A Source is what answers are made of. It is only read.
+type Source struct {
+	Table *classifier.Table
+	// LAN lists the captured prefixes; empty when they are not known, as
+	// offline for a configuration that names interfaces only.
+	LAN []netip.Prefix
+	// Live returns the member of a group that carries new flows now; nil means
+	// each group's first.
+	Live func(group classifier.ExitID) classifier.ExitID
+}
+
+// Stand-ins for what a query leaves open: a host of the most common home
+// network where the LAN is not known, and the first dynamic port (RFC 6335, 6).
+var (
+	standIn4 = netip.MustParseAddr("192.168.1.2")
+	standIn6 = netip.MustParseAddr("fd00::2")
+)
+
+const standInPort = 49152
+
+// Explain answers a valid query.
+func (s Source) Explain(q control.Query) control.Answer {
+	asked := q
+	q = s.complete(q)
+	v := view(q)
+	e := s.Table.Explain(&v)
+	a := control.Answer{
+		By:   e.By.String(),
+		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
+		Proto:      control.ProtoName(q.Proto),
+		Considered: []control.Lost{},
+		Depends:    s.depends(asked, v, e.Entry),
+	}
+	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
+	p := s.Table.Policy()
+	if e.Entry >= 0 {
+		l := line(&p.Entries[e.Entry])
+		a.Match = &l
+	}
+	switch {
+	case q.To.Is6():
+		a.Exit, a.Tunnel, a.Group, a.Reason = "reject", "", "", packet.IPv6Refused.String()
+	case e.NotCovered:
+		a.Reason = packet.NotCovered.String()
+	case e.Entry < 0:
+		a.Reason = packet.NoExit.String()
+	}
+	a.Note = s.note(q)
+	for _, l := range e.Considered {
+		a.Considered = append(a.Considered, s.lost(&p.Entries[l.Entry], l.Field))
+	}
+	return a
+}
+
+// complete fills in the stand-ins, and lets "icmp" mean the one of the
+// address's family.
+func (s Source) complete(q control.Query) control.Query {
+	q.To, q.From = q.To.Unmap(), q.From.Unmap()
+	if q.To.Is6() && q.Proto == packet.ICMP {
+		q.Proto = packet.ICMPv6
+	}
+	if !q.From.IsValid() {
+		q.From = s.firstHost(q.To.Is4())
+	}
+	if q.FromPort == 0 && hasPorts(q.Proto) {
+		q.FromPort = standInPort
+	}
+	return q
+}
+
+// firstHost returns the first address of the LAN that a host can have.
+func (s Source) firstHost(v4 bool) netip.Addr {
+	for _, p := range s.LAN {
+		if p.Addr().Is4() != v4 {
+			continue
+		}
+		a := p.Masked().Addr()
+		if p.Bits() < a.BitLen()-1 { // a /31 or /32 has no network address (RFC 3021)
+			a = a.Next()
+		}
+		return a
+	}
+	if v4 {
+		return standIn4
+	}
+	return standIn6
+}
+
+func hasPorts(proto uint8) bool { return proto == packet.TCP || proto == packet.UDP }
+
+// view is what packet.Decode makes of a flow's first packet: a SYN, a
+// datagram, an echo request.
+func view(q control.Query) packet.View {
+	v := packet.View{
+		Src: packet.AddrFrom(q.From), Dst: packet.AddrFrom(q.To),
+		SrcPort: q.FromPort, DstPort: q.Port,
+		Proto: q.Proto, TOS: q.DSCP << 2, TTL: 64,
+		HasPorts: hasPorts(q.Proto),
+		Version:  4, L4: 20, Len: 40,
+	}
+	if q.To.Is6() {
+		v.Version, v.L4, v.Len = 6, 40, 60
+	}
+	switch q.Proto {
+	case packet.TCP:
+		v.Flags = packet.SYN
+	case packet.ICMP:
+		v.Type = 8
+	case packet.ICMPv6:
+		v.Type = 128
+	}
+	return v
+}
+
+// exit names an exit: its kind, the tunnel that carries, and the group that
+// policy spoke of.
+func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
+	exits := s.Table.Policy().Exits
+	x := &exits[id]
+	if x.Kind == classifier.KindGroup {
+		group = x.Name
+		// Groups may hold groups; conf refuses cycles, the bound makes sure.
+		for n := 0; x.Kind == classifier.KindGroup && len(x.Members) > 0 && n < len(exits); n++ {
+			if s.Live != nil {
+				id = s.Live(id)
+			} else {
+				id = x.Members[0]
+			}
+			x = &exits[id]
+		}
+	}
+	if x.Kind == classifier.KindTunnel {
+		return "tunnel", x.Name, group
+	}
+	return exits[id].Name, "", group
+}
+
+func (s Source) lost(e *classifier.Entry, field string) control.Lost {
+	l := control.Lost{By: e.By.String(), Match: line(e), Lost: field}
+	l.Exit, l.Tunnel, l.Group = s.exit(e.Exit)
+	return l
+}
+
+func line(e *classifier.Entry) control.Line {
+	return control.Line{Text: e.Text, File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
+}
+
+// note says what the host does to the packet before policy is asked.
+func (s Source) note(q control.Query) string {
+	var inFrom, inTo bool
+	for _, p := range s.LAN {
+		inFrom = inFrom || p.Contains(q.From)
+		inTo = inTo || p.Contains(q.To)
+	}
+	switch {
+	case len(s.LAN) == 0:
+		return ""
+	case inTo:
+		return "the destination is in the LAN: the kernel delivers it, policy is not asked"
+	case !inFrom && q.To.Is4():
+		return "the source is not a LAN address: such a packet is dropped, policy is not asked"
+	}
+	return ""
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"turnout/classifier"
+	"turnout/conf"
+)
+
+const checkHelp = `Reads FILE as up would, and changes nothing. One line each for what is wrong and for
+what is doubtful, then what the configuration holds. Exit status 2 when something is
+wrong; with --strict also when something is doubtful.`
+
+// A report is what check found.
+type report struct {
+	File     string         `json:"file"`
+	OK       bool           `json:"ok"`
+	Problems []finding      `json:"problems"`
+	Warnings []finding      `json:"warnings"`
+	Tunnels  []tunnelCount  `json:"tunnels"`
+	Groups   []string       `json:"groups"`
+	Entries  map[string]int `json:"entries"` // by what decides: rule, route, allowed-ips, default
+}
+
+type finding struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"`
+}
+
+type tunnelCount struct {
+	Name    string `json:"name"`
+	Peers   int    `json:"peers"`
+	Widened bool   `json:"widened"` // carries more than its AllowedIPs say, since policy names it
+}
+
+func check(e *env, args []string) int {
+	fs := newFlags(e, "check")
+	o := fs.upFlags()
+	strict := fs.Bool("strict", false, "exit status 2 for warnings too")
+	asJSON := fs.Bool("json", false, "print one JSON object")
+	files, err := fs.parse(args, 1)
+	if err == nil && len(files) == 0 {
+		err = usagef("which configuration? turnout check FILE")
+	}
+	if err != nil {
+		return fs.failed(err)
+	}
+	r := examine(files[0], o)
+	if *asJSON {
+		e.printJSON(r)
+	} else {
+		r.print(e.stdout)
+	}
+	if !r.OK || *strict && len(r.Warnings) > 0 {
+		return exitUsage
+	}
+	return exitOK
+}
+
+func examine(file string, o *options) report {
+	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Tunnels: []tunnelCount{},
+		Groups: []string{}, Entries: map[string]int{}}
+	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: conf.ForCheck})
+	if err == nil {
+		_, err = classifier.Compile(cfg.Policy)
+	}
+	if err != nil {
+		r.Problems = findings(file, err)
+		return r
+	}
+	r.OK = true
+	for _, w := range cfg.Warnings {
+		r.Warnings = append(r.Warnings, finding{w.Pos.File, w.Pos.Line, w.Text})
+	}
+	for _, t := range cfg.Tunnels {
+		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6})
+	}
+	for _, g := range cfg.Groups {
+		r.Groups = append(r.Groups, g.Name)
+	}
+	for i := range cfg.Policy.Entries {
+		r.Entries[cfg.Policy.Entries[i].By.String()]++
+	}
+	return r
+}
+
+// findings lists each problem of a configuration; another error, as of a file
+// that is not there, is about the file as a whole.
+func findings(file string, err error) []finding {
+	var list conf.Problems
+	if !errors.As(err, &list) {
+		return []finding{{file, 0, err.Error()}}
+	}
+	var out []finding
+	for _, p := range list {
+		out = append(out, finding{p.Pos.File, p.Pos.Line, p.Text})
+	}
+	return out
+}
+
+func (r report) print(w io.Writer) {
+	for _, f := range r.Problems {
+		fmt.Fprintln(w, f.at()+f.Text)
+	}
+	for _, f := range r.Warnings {
+		fmt.Fprintln(w, f.at()+"warning: "+f.Text)
+	}
+	if !r.OK {
+		fmt.Fprintf(w, "%s: not valid, %s\n", r.File, count(len(r.Problems), "problem"))
+		return
+	}
+	for _, t := range r.Tunnels {
+		widened := ""
+		if t.Widened {
+			widened = ", widened: carries every address, because policy names it"
+		}
+		fmt.Fprintf(w, "tunnel %s: %s%s\n", t.Name, count(t.Peers, "peer"), widened)
+	}
+	fmt.Fprintf(w, "%s: valid, %s, %s, %s, %s, %s\n", r.File, count(len(r.Tunnels), "tunnel"), count(len(r.Groups), "group"),
+		count(r.Entries["rule"], "rule"), count(r.Entries["route"], "route"), count(len(r.Warnings), "warning"))
+}
+
+func (f finding) at() string {
+	if f.Line == 0 {
+		return f.File + ": "
+	}
+	return fmt.Sprintf("%s:%d: ", f.File, f.Line)
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

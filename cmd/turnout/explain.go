@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+
+	"turnout/classifier"
+	"turnout/cmd/internal/control"
+	live "turnout/cmd/internal/explain"
+	"turnout/conf"
+)
+
+const explainHelp = `With FILE it answers for that configuration, without touching the host; without
+FILE it asks the running router. Without --proto it asks for TCP when --port is
+given, else for a ping. Any verdict is exit status 0.`
+
+func explain(e *env, args []string) int {
+	fs := newFlags(e, "explain")
+	o := fs.upFlags()
+	var q control.Query
+	fs.TextVar(&q.To, "to", netip.Addr{}, "the `ADDR` that the packet is for")
+	fs.TextVar(&q.From, "from", netip.Addr{}, "the `ADDR` of the LAN host (default: the first of the LAN)")
+	proto := fs.String("proto", "", "`PROTO`: tcp, udp, icmp or a protocol number")
+	port := fs.Uint("port", 0, "destination port `N`")
+	fromPort := fs.Uint("from-port", 0, "source port `N`")
+	dscp := fs.Uint("dscp", 0, "DSCP `N`, 0 to 63")
+	asJSON := fs.Bool("json", false, "print one JSON object")
+	files, err := fs.parse(args, 1)
+	if err == nil {
+		err = fill(&q, *proto, *port, *fromPort, *dscp)
+	}
+	if err != nil {
+		return fs.failed(err)
+	}
+	a, err := ask(files, o, q)
+	if err != nil {
+		return e.fail("explain", err)
+	}
+	if *asJSON {
+		return e.printJSON(a)
+	}
+	printAnswer(e.stdout, a)
+	return exitOK
+}
+
+// fill adds to q what needs checking or guessing.
+func fill(q *control.Query, proto string, port, fromPort, dscp uint) error {
+	if port > 65535 || fromPort > 65535 {
+		return usagef("a port is a number from 1 to 65535")
+	}
+	if dscp > 63 {
+		return usagef("--dscp %d is out of range, 0 to 63", dscp)
+	}
+	q.Port, q.FromPort, q.DSCP = uint16(port), uint16(fromPort), uint8(dscp)
+	switch {
+	case proto == "" && port != 0:
+		proto = "tcp"
+	case proto == "":
+		proto = "icmp"
+	}
+	var err error
+	if q.Proto, err = control.ParseProto(proto); err == nil {
+		err = q.Validate()
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// ask has the question answered by a file, or by the running router.
+func ask(files []string, o *options, q control.Query) (control.Answer, error) {
+	if len(files) == 0 {
+		return control.NewClient(o.runDir).Explain(context.Background(), q)
+	}
+	cfg, err := load(files[0], o, conf.ForExplain)
+	if err != nil {
+		return control.Answer{}, err
+	}
+	table, err := classifier.Compile(cfg.Policy)
+	if err != nil {
+		return control.Answer{}, usageError{err}
+	}
+	return live.Source{Table: table, LAN: cfg.LAN.Prefixes}.Explain(q), nil
+}
+
+// printAnswer tells a person: the exit, the line, why, then what lost.
+func printAnswer(out io.Writer, a control.Answer) {
+	fmt.Fprintf(out, "%s -> %s\n", packetText(a), exitText(a.Exit, a.Tunnel, a.Group))
+	if a.Match == nil {
+		fmt.Fprintln(out, "  nothing matches it, and there is no default")
+	} else {
+		fmt.Fprintf(out, "  by %s: %s\n", a.By, lineText(*a.Match))
+	}
+	for _, s := range []string{reasonText(a.Reason), a.Note} {
+		if s != "" {
+			fmt.Fprintf(out, "  %s\n", s)
+		}
+	}
+	printLost(out, a.Considered)
+	for i, l := range a.Depends {
+		if i == 0 {
+			fmt.Fprintln(out, "another source could change that:")
+		}
+		fmt.Fprintf(out, "  %s\n", lineText(l))
+	}
+}
+
+const lostShown = 20 // lines; --json has them all
+
+func printLost(out io.Writer, lost []control.Lost) {
+	for i, l := range lost {
+		if i == 0 {
+			fmt.Fprintln(out, "considered:")
+		}
+		if i == lostShown {
+			fmt.Fprintf(out, "  and %d more, which --json lists\n", len(lost)-i)
+			return
+		}
+		why := "another " + strings.TrimSuffix(l.Lost, "s")
+		if l.Lost == "later" {
+			why = "matches too, but comes later"
+		}
+		fmt.Fprintf(out, "  %s: %s (%s)\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
+	}
+}
+
+func packetText(a control.Answer) string {
+	from, to := a.From.String(), a.To.String()
+	if a.Port != 0 {
+		from = netip.AddrPortFrom(a.From, a.FromPort).String()
+		to = netip.AddrPortFrom(a.To, a.Port).String()
+	}
+	return fmt.Sprintf("%s %s to %s", a.Proto, from, to)
+}
+
+func exitText(exit, tunnel, group string) string {
+	if exit == "tunnel" {
+		exit += " " + tunnel
+	}
+	if group != "" {
+		exit += " of group " + group
+	}
+	return exit
+}
+
+func lineText(l control.Line) string {
+	return fmt.Sprintf("%s  (%s:%d)", l.Text, l.File, l.Line)
+}
