@@ -110,7 +110,7 @@ func (d *Device) setEndpoint(ctx context.Context, k conf.PublicKey, a netip.Addr
 	if ctx.Err() != nil {
 		return
 	}
-	err := d.wg.IpcSet(fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%v\n", keyHex(k), a))
+	err := d.wg.IpcSet(fmt.Sprintf("public_key=%s\nupdate_only=true\nendpoint=%v\n", k.Hex(), a))
 	if err != nil {
 		d.log.warn("endpoint", "an endpoint's address was not taken", "endpoint", a, "err", err)
 		return

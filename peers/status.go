@@ -35,7 +35,7 @@ func (d *Device) Status() Status {
 	port, byKey := parseStatus(&b)
 	s := Status{ListenPort: port}
 	for _, p := range d.conf.Load().Peers {
-		st := byKey[keyHex(p.PublicKey)]
+		st := byKey[p.PublicKey.Hex()]
 		st.PublicKey = p.PublicKey
 		s.Peers = append(s.Peers, st)
 	}

@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -27,7 +26,7 @@ func setupText(t conf.Tunnel, mark uint32) string {
 }
 
 func writePeer(w *strings.Builder, t conf.Tunnel, p conf.Peer) {
-	fmt.Fprintf(w, "public_key=%s\n", keyHex(p.PublicKey))
+	fmt.Fprintf(w, "public_key=%s\n", p.PublicKey.Hex())
 	if !p.PresharedKey.IsZero() {
 		fmt.Fprintf(w, "preshared_key=%s\n", p.PresharedKey.Hex())
 	}
@@ -58,12 +57,12 @@ func changeText(old, t conf.Tunnel) string {
 	for _, o := range old.Peers {
 		p, ok := peerOf(t, o.PublicKey)
 		if !ok {
-			fmt.Fprintf(&w, "public_key=%s\nremove=true\n", keyHex(o.PublicKey))
+			fmt.Fprintf(&w, "public_key=%s\nremove=true\n", o.PublicKey.Hex())
 			continue
 		}
 		gone := without(allowed(old, o), allowed(t, p))
 		if len(gone) > 0 {
-			fmt.Fprintf(&w, "public_key=%s\nupdate_only=true\n", keyHex(o.PublicKey))
+			fmt.Fprintf(&w, "public_key=%s\nupdate_only=true\n", o.PublicKey.Hex())
 		}
 		for _, a := range gone {
 			fmt.Fprintf(&w, "allowed_ip=-%v\n", a)
@@ -88,7 +87,7 @@ func writePeerChange(w *strings.Builder, had, has []netip.Prefix, o, p conf.Peer
 		fmt.Fprintf(&c, "allowed_ip=%v\n", a)
 	}
 	if c.Len() > 0 {
-		fmt.Fprintf(w, "public_key=%s\nupdate_only=true\n%s", keyHex(p.PublicKey), c.String())
+		fmt.Fprintf(w, "public_key=%s\nupdate_only=true\n%s", p.PublicKey.Hex(), c.String())
 	}
 }
 
@@ -136,5 +135,3 @@ func literal(e conf.Endpoint) (netip.AddrPort, bool) {
 }
 
 func seconds(d time.Duration) int { return int(d / time.Second) }
-
-func keyHex(k conf.PublicKey) string { return hex.EncodeToString(k[:]) }
