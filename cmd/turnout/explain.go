@@ -8,8 +8,9 @@ import (
 	"strings"
 
 	"turnout/classifier"
+	"turnout/classifier/packet"
 	"turnout/cmd/internal/control"
-	live "turnout/cmd/internal/explain"
+	offline "turnout/cmd/internal/explain"
 	"turnout/conf"
 )
 
@@ -84,14 +85,14 @@ func ask(files []string, o *options, q control.Query) (control.Answer, error) {
 	if err != nil {
 		return control.Answer{}, usageError{err}
 	}
-	return live.Source{Table: table, LAN: cfg.LAN.Prefixes}.Explain(q), nil
+	return offline.Answer(q, table, cfg.LAN.Prefixes, nil)
 }
 
 // printAnswer tells a person: the exit, the line, why, then what lost.
 func printAnswer(out io.Writer, a control.Answer) {
 	fmt.Fprintf(out, "%s -> %s\n", packetText(a), exitText(a.Exit, a.Tunnel, a.Group))
 	if a.Match == nil {
-		fmt.Fprintln(out, "  nothing matches it, and there is no default")
+		fmt.Fprintln(out, "  nothing matches it")
 	} else {
 		fmt.Fprintf(out, "  by %s: %s\n", a.By, lineText(*a.Match))
 	}
@@ -135,6 +136,16 @@ func packetText(a control.Answer) string {
 		to = netip.AddrPortFrom(a.To, a.Port).String()
 	}
 	return fmt.Sprintf("%s %s to %s", a.Proto, from, to)
+}
+
+// reasonText puts the name of a reason in words.
+func reasonText(name string) string {
+	for r := range packet.NumReasons {
+		if r.String() == name {
+			return r.Text()
+		}
+	}
+	return name
 }
 
 func exitText(exit, tunnel, group string) string {

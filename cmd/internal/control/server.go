@@ -24,7 +24,7 @@ const maxRequest = 64 << 10 // bytes of a request's body; no request of ours com
 // goroutines at once.
 type Daemon interface {
 	Status() Status
-	Explain(Query) Answer // the query is valid
+	Explain(Query) (Answer, error) // the error says what is wrong with the query
 	// Stop undoes what the daemon did to the host, but for the guard when
 	// keepGuard, and returns when that is done. The process ends soon after.
 	Stop(keepGuard bool) error
@@ -121,11 +121,12 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &q) {
 		return
 	}
-	if err := q.Validate(); err != nil {
+	a, err := s.daemon.Explain(q)
+	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	reply(w, http.StatusOK, s.daemon.Explain(q))
+	reply(w, http.StatusOK, a)
 }
 
 // stopTime is how long an orderly stop may take, hooks included.

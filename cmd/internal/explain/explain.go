@@ -12,15 +12,11 @@ import (
 	"turnout/cmd/internal/control"
 )
 
-// A Source is what answers are made of. It is only read.
-type Source struct {
-	Table *classifier.Table
-	// LAN lists the captured prefixes; empty when they are not known, as
-	// offline for a configuration that names interfaces only.
-	LAN []netip.Prefix
-	// Live returns the member of a group that carries new flows now; nil means
-	// each group's first.
-	Live func(group classifier.ExitID) classifier.ExitID
+// A source is what answers are made of. It is only read.
+type source struct {
+	table *classifier.Table
+	lan   []netip.Prefix
+	live  func(group classifier.ExitID) classifier.ExitID
 }
 
 // Stand-ins for what a query leaves open: a host of the most common home
@@ -32,43 +28,50 @@ var (
 
 const standInPort = 49152
 
-// Explain answers a valid query.
-func (s Source) Explain(q control.Query) control.Answer {
+// Answer answers q. lan lists the captured prefixes; it is empty when they are
+// not known, as offline for a configuration that names interfaces only. live
+// returns the member of a group that carries new flows now; nil means each
+// group's first. The error says what is wrong with q.
+func Answer(q control.Query, table *classifier.Table, lan []netip.Prefix, live func(classifier.ExitID) classifier.ExitID) (control.Answer, error) {
+	if err := q.Validate(); err != nil {
+		return control.Answer{}, err
+	}
+	s := source{table, lan, live}
 	asked := q
 	q = s.complete(q)
 	v := view(q)
-	e := s.Table.Explain(&v)
+	e := table.Explain(&v)
 	a := control.Answer{
 		By:   e.By.String(),
 		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
 		Proto:      control.ProtoName(q.Proto),
 		Considered: []control.Lost{},
 		Depends:    s.depends(asked, v, e.Entry),
+		Note:       s.note(q),
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
-	p := s.Table.Policy()
+	p := table.Policy()
 	if e.Entry >= 0 {
 		l := line(&p.Entries[e.Entry])
 		a.Match = &l
 	}
 	switch {
-	case q.To.Is6():
+	case q.To.Is6(): // the host refuses it before the table is asked
 		a.Exit, a.Tunnel, a.Group, a.Reason = "reject", "", "", packet.IPv6Refused.String()
 	case e.NotCovered:
 		a.Reason = packet.NotCovered.String()
 	case e.Entry < 0:
 		a.Reason = packet.NoExit.String()
 	}
-	a.Note = s.note(q)
 	for _, l := range e.Considered {
 		a.Considered = append(a.Considered, s.lost(&p.Entries[l.Entry], l.Field))
 	}
-	return a
+	return a, nil
 }
 
 // complete fills in the stand-ins, and lets "icmp" mean the one of the
 // address's family.
-func (s Source) complete(q control.Query) control.Query {
+func (s source) complete(q control.Query) control.Query {
 	q.To, q.From = q.To.Unmap(), q.From.Unmap()
 	if q.To.Is6() && q.Proto == packet.ICMP {
 		q.Proto = packet.ICMPv6
@@ -83,8 +86,8 @@ func (s Source) complete(q control.Query) control.Query {
 }
 
 // firstHost returns the first address of the LAN that a host can have.
-func (s Source) firstHost(v4 bool) netip.Addr {
-	for _, p := range s.LAN {
+func (s source) firstHost(v4 bool) netip.Addr {
+	for _, p := range s.lan {
 		if p.Addr().Is4() != v4 {
 			continue
 		}
@@ -128,15 +131,15 @@ func view(q control.Query) packet.View {
 
 // exit names an exit: its kind, the tunnel that carries, and the group that
 // policy spoke of.
-func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
-	exits := s.Table.Policy().Exits
+func (s source) exit(id classifier.ExitID) (kind, tunnel, group string) {
+	exits := s.table.Policy().Exits
 	x := &exits[id]
 	if x.Kind == classifier.KindGroup {
 		group = x.Name
 		// Groups may hold groups; conf refuses cycles, the bound makes sure.
 		for n := 0; x.Kind == classifier.KindGroup && len(x.Members) > 0 && n < len(exits); n++ {
-			if s.Live != nil {
-				id = s.Live(id)
+			if s.live != nil {
+				id = s.live(id)
 			} else {
 				id = x.Members[0]
 			}
@@ -149,7 +152,7 @@ func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
 	return exits[id].Name, "", group
 }
 
-func (s Source) lost(e *classifier.Entry, field string) control.Lost {
+func (s source) lost(e *classifier.Entry, field string) control.Lost {
 	l := control.Lost{By: e.By.String(), Match: line(e), Lost: field}
 	l.Exit, l.Tunnel, l.Group = s.exit(e.Exit)
 	return l
@@ -160,14 +163,14 @@ func line(e *classifier.Entry) control.Line {
 }
 
 // note says what the host does to the packet before policy is asked.
-func (s Source) note(q control.Query) string {
+func (s source) note(q control.Query) string {
 	var inFrom, inTo bool
-	for _, p := range s.LAN {
+	for _, p := range s.lan {
 		inFrom = inFrom || p.Contains(q.From)
 		inTo = inTo || p.Contains(q.To)
 	}
 	switch {
-	case len(s.LAN) == 0:
+	case len(s.lan) == 0:
 		return ""
 	case inTo:
 		return "the destination is in the LAN: the kernel delivers it, policy is not asked"

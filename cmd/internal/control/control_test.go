@@ -1,0 +1,247 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeDaemon answers with what a test gave it and remembers what it was asked.
+type fakeDaemon struct {
+	status  Status
+	asked   Query
+	stopped chan bool
+	stopErr error
+}
+
+func (f *fakeDaemon) Status() Status { return f.status }
+
+func (f *fakeDaemon) Explain(q Query) (Answer, error) {
+	f.asked = q
+	return Answer{Exit: "tunnel", Tunnel: "sweden", By: "rule", Match: &Line{Text: "x", File: "t.toml", Line: 3}}, q.Validate()
+}
+
+func (f *fakeDaemon) Stop(keepGuard bool) error {
+	f.stopped <- keepGuard
+	return f.stopErr
+}
+
+// serve runs a server for f until the test ends, and returns its run directory.
+func serve(t *testing.T, f *fakeDaemon, change func(*Server)) string {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := Listen(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := NewServer(f, slog.New(slog.DiscardHandler))
+	if change != nil {
+		change(s)
+	}
+	done := make(chan error)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s.Shutdown(ctx)
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve ended with %v", err)
+		}
+	})
+	return dir
+}
+
+func TestRoundTrip(t *testing.T) {
+	want := Status{
+		Version: "1", PID: 7, Started: time.Unix(1000, 0).UTC(), TUN: "turnout0",
+		Tunnels: []Tunnel{{Name: "a", Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/32")},
+			Peers: []Peer{{PublicKey: "k", LastHandshake: time.Unix(2000, 0).UTC(), Rx: 1, Tx: 2}, {PublicKey: "l"}}}},
+		Drops: []Drop{{"no-flow", "nothing on the LAN asked for it", 4}},
+	}
+	f := &fakeDaemon{status: want, stopped: make(chan bool, 1)}
+	c := NewClient(serve(t, f, nil))
+	got, err := c.Status(t.Context())
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("Status: %+v, %v; want %+v", got, err, want)
+	}
+	q := Query{To: netip.MustParseAddr("8.8.8.8"), Proto: 6, Port: 443, DSCP: 10}
+	a, err := c.Explain(t.Context(), q)
+	if err != nil || a.Tunnel != "sweden" || a.Match.Line != 3 {
+		t.Errorf("Explain: %+v, %v", a, err)
+	}
+	if f.asked != q {
+		t.Errorf("the daemon was asked %+v, want %+v", f.asked, q)
+	}
+	if _, err := c.Explain(t.Context(), Query{Proto: 6, Port: 1}); err == nil || !strings.Contains(err.Error(), "--to is missing") {
+		t.Errorf("a query without To: %v", err)
+	}
+	if err := c.Stop(t.Context(), true); err != nil {
+		t.Errorf("Stop: %v", err)
+	}
+	if !<-f.stopped {
+		t.Error("keep_guard was lost on the way")
+	}
+}
+
+func TestStopTellsWhatFailed(t *testing.T) {
+	f := &fakeDaemon{stopped: make(chan bool, 1), stopErr: errors.New("the rule is not ours")}
+	err := NewClient(serve(t, f, nil)).Stop(t.Context(), false)
+	if err == nil || !strings.Contains(err.Error(), "the rule is not ours") {
+		t.Errorf("Stop: %v", err)
+	}
+}
+
+func TestNotRunning(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := NewClient(dir).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("no socket: %v", err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, Socket)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	if _, err := NewClient(dir).Status(t.Context()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("a dead daemon's socket: %v", err)
+	}
+	again, err := Listen(dir)
+	if err != nil {
+		t.Fatalf("a dead daemon's socket is in the way: %v", err)
+	}
+	again.Close()
+}
+
+func TestSocketMode(t *testing.T) {
+	dir := serve(t, &fakeDaemon{}, nil)
+	st, err := os.Stat(filepath.Join(dir, Socket))
+	if err != nil || st.Mode().Perm() != 0o660 {
+		t.Errorf("mode %v, %v; want 0660", st.Mode(), err)
+	}
+}
+
+// raw sends text to the socket and returns all that comes back.
+func raw(t *testing.T, dir, text string) string {
+	t.Helper()
+	c, err := net.Dial("unix", filepath.Join(dir, Socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(c, text) // the server may hang up early: that is its right
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
+
+func post(path, body string) string {
+	return "POST " + path + " HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: " +
+		strconv.Itoa(len(body)) + "\r\n\r\n" + body
+}
+
+func TestRefusals(t *testing.T) {
+	f := &fakeDaemon{stopped: make(chan bool, 1)}
+	dir := serve(t, f, nil)
+	for _, c := range []struct{ name, request, status, says string }{
+		{"unknown path", post("/v1/nothing", "{}"), "404", "not known"},
+		{"wrong method", "GET /v1/stop HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", "404", "GET /v1/stop"},
+		{"unknown field", post("/v1/stop", `{"keep_gard":true}`), "400", "keep_gard"},
+		{"no JSON", post("/v1/explain", "to=8.8.8.8"), "400", "not what this version expects"},
+		{"empty", post("/v1/explain", ""), "400", "not what this version expects"},
+		{"two objects", post("/v1/stop", "{}{}"), "400", "goes on"},
+		{"bad address", post("/v1/explain", `{"to":"8.8.8"}`), "400", "8.8.8"},
+		{"large body", post("/v1/explain", `{"to":"`+strings.Repeat("8", 1<<20)+`"}`), "413", "too large"},
+		{"large header", "GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<17) + "\r\n\r\n", "431", ""},
+		{"no HTTP", "hello\r\n\r\n", "400", ""},
+	} {
+		got := raw(t, dir, c.request)
+		if !strings.HasPrefix(got, "HTTP/1.1 "+c.status) || !strings.Contains(got, c.says) {
+			t.Errorf("%s: got %q, want status %s and %q", c.name, got, c.status, c.says)
+		}
+	}
+	if len(f.stopped) != 0 {
+		t.Error("a refused request stopped the daemon")
+	}
+}
+
+// TestSlowCaller sends a byte now and then: it is cut off, and meanwhile keeps
+// nobody else waiting.
+func TestSlowCaller(t *testing.T) {
+	dir := serve(t, &fakeDaemon{}, func(s *Server) {
+		s.http.ReadHeaderTimeout, s.http.ReadTimeout = 300*time.Millisecond, 300*time.Millisecond
+	})
+	for _, start := range []string{"GET /v1/status HTTP/1.1\r\nX: ", "POST /v1/explain HTTP/1.1\r\nHost: t\r\nContent-Length: 60000\r\n\r\n"} {
+		c, err := net.Dial("unix", filepath.Join(dir, Socket))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, start)
+		closed := make(chan struct{})
+		go func() { io.Copy(io.Discard, c); close(closed) }()
+		if _, err := NewClient(dir).Status(t.Context()); err != nil {
+			t.Errorf("beside a slow caller: %v", err)
+		}
+		limit := time.After(10 * time.Second)
+	drip:
+		for {
+			select {
+			case <-closed:
+				break drip
+			case <-limit:
+				t.Fatal("a slow caller is never cut off")
+			case <-time.After(50 * time.Millisecond):
+				io.WriteString(c, "x")
+			}
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	four, six := netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("2001:db8::1")
+	for _, c := range []struct {
+		q    Query
+		want string
+	}{
+		{Query{To: four, Proto: 6, Port: 1}, ""},
+		{Query{To: four, Proto: 1}, ""},
+		{Query{To: four, Proto: 47, From: four}, ""},
+		{Query{To: six, Proto: 17, Port: 53, From: six}, ""},
+		{Query{Proto: 6, Port: 1}, "--to is missing"},
+		{Query{To: four, Proto: 17}, "--proto udp needs --port"},
+		{Query{To: four, Proto: 1, Port: 4}, "--proto icmp has no ports"},
+		{Query{To: four, Proto: 50, FromPort: 4}, "--proto 50 has no ports"},
+		{Query{To: four, Proto: 1, From: six}, "different families"},
+		{Query{To: netip.MustParseAddr("fe80::1%eth0"), Proto: 1}, "zone"},
+		{Query{To: four, Proto: 1, DSCP: 64}, "--dscp 64"},
+	} {
+		err := c.q.Validate()
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.q, err, c.want)
+		}
+	}
+}
+
+func TestProtoNames(t *testing.T) {
+	for n := range 256 {
+		if got, err := ParseProto(ProtoName(uint8(n))); err != nil || got != uint8(n) {
+			t.Errorf("%d: %d, %v", n, got, err)
+		}
+	}
+	for _, bad := range []string{"", "256", "-1", "tcpp", "0x6"} {
+		if n, err := ParseProto(bad); err == nil {
+			t.Errorf("%q is read as %d", bad, n)
+		}
+	}
+}
