@@ -1,0 +1,51 @@
+# Building needs Go and nothing else. Testing needs root, for its network
+# namespaces, and the tools that .ci/deps names (and installs, on Debian).
+
+GO          ?= go
+FUZZTIME    ?= 30s
+SOAK        ?= 20
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build demo test vet deps bench lint fuzz soak clean
+
+# A static binary runs on any Linux of its architecture.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/turnout ./cmd/turnout
+
+demo: build
+	./bin/turnout demo
+
+# Tests named TestBulk... move gigabytes: the race detector would only make
+# them slow, and what it can find is found by the others.
+test: deps vet
+	$(GO) test -race -timeout 12m -skip '^TestBulk' ./...
+	$(GO) test -timeout 5m -run '^TestBulk' ./tests/...
+
+vet:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "gofmt -w is missing on: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+
+deps:
+	@./.ci/deps
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: vet
+	$(GO) run $(STATICCHECK) ./...
+
+# Each fuzz target of each package, one after the other.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+# The namespace tests again and again, each time with other seeds.
+soak: deps
+	$(GO) test -timeout 0 -count $(SOAK) ./tests/...
+
+clean:
+	rm -rf bin
