@@ -1,0 +1,119 @@
+package tests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"turnout/tests/netlab"
+)
+
+// However the router ends, the host is byte for byte what it was.
+func TestHostIsRestored(t *testing.T) {
+	for _, layout := range []netlab.Layout{netlab.TwoLegs, netlab.Stick} {
+		for _, end := range []struct {
+			name string
+			do   func(*testing.T, *run)
+		}{
+			{"SIGTERM", func(t *testing.T, r *run) {
+				if status, err := r.Daemon.Stop(); err != nil || status != 0 {
+					t.Errorf("the daemon ends with status %d, %v", status, err)
+				}
+			}},
+			{"down", down},
+			{"down after kill -9", func(t *testing.T, r *run) {
+				r.Daemon.Kill()
+				down(t, r)
+			}},
+			{"down after kill -9 and a new up", func(t *testing.T, r *run) {
+				r.Daemon.Kill()
+				r.up(t)
+				down(t, r)
+			}},
+		} {
+			t.Run(fmt.Sprintf("%v, %s", layout, end.name), func(t *testing.T) {
+				t.Parallel()
+				r := world{Options: netlab.Options{Layout: layout, IPv6: true}, Peer: byTunnel}.build(t)
+				before := snapshot(t, r.Gateway.Node)
+				r.up(t)
+				if snapshot(t, r.Gateway.Node) == before {
+					t.Error("up changes nothing: the snapshot is blind")
+				}
+				if err := all(everyProtocol(0), func(f netlab.Flow) error { return r.arrives(r.Hosts[0], f, "sweden") }); err != nil {
+					t.Error(err)
+				}
+				end.do(t, r)
+				same(t, "after "+end.name, before, snapshot(t, r.Gateway.Node))
+			})
+		}
+	}
+}
+
+// down runs the verb and waits for the daemon to be gone.
+func down(t *testing.T, r *run) {
+	t.Helper()
+	_, stderr, status, err := r.Gateway.Turnout("down", "--run-dir", r.RunDir())
+	if err != nil || status != 0 {
+		t.Errorf("turnout down: status %d, %v: %s", status, err, stderr)
+	}
+	if _, err := r.Daemon.Wait(5 * time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSecondUpRefuses(t *testing.T) {
+	t.Parallel()
+	r := world{}.up(t)
+	before := snapshot(t, r.Gateway.Node)
+	second, err := r.Gateway.StartUp(r.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := second.Wait(5 * time.Second)
+	if err != nil || status != 1 {
+		t.Errorf("the second up ends with status %d, %v; want 1", status, err)
+	}
+	if said := second.Log(); !strings.Contains(said, "already") {
+		t.Errorf("the second up does not say that one runs already:\n%s", said)
+	}
+	same(t, "after a second up", before, snapshot(t, r.Gateway.Node))
+	if err := r.arrives(r.Hosts[0], everyProtocol(0)[0], "sweden"); err != nil {
+		t.Errorf("after a second up: %v", err)
+	}
+}
+
+// A configuration that is wrong is refused before anything is touched.
+func TestBadConfigurationTouchesNothing(t *testing.T) {
+	t.Parallel()
+	r := world{}.build(t)
+	before := snapshot(t, r.Gateway.Node)
+	good := world{}.toml(r.Lab)
+	for i, bad := range []string{
+		good + "[lan]\n",            // a table twice
+		good + "colour = \"red\"\n", // a key that does not exist
+		strings.Replace(good, "sweden\"\n", "norway\"\n", 1), // a default that does not exist
+		strings.Replace(good, "japan.conf", "nothing.conf", 1),
+		strings.Replace(good, "name = \"japan\"", "name = \"sweden\"", 1),
+		strings.Replace(good, "[[tunnel]]", "[[tunnel", 1),
+		good + "[[rule]]\nproto = \"tpc\"\nvia = \"sweden\"\n",
+		good + "[[rule]]\nports = \"99999\"\nvia = \"sweden\"\n",
+		good + "[[rule]]\nto = [\"198.51.100.0/33\"]\nvia = \"sweden\"\n",
+		good + "[[rule]]\nto = [\"198.51.100.1\"]\nvia = \"nowhere\"\n",
+		good + "[[rule]]\nto = [\"198.51.100.1\"]\n",
+	} {
+		file := r.write(t, fmt.Sprintf("bad%d.toml", i), bad)
+		d, err := r.Gateway.StartUp(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, err := d.Wait(5 * time.Second)
+		if err != nil || status != 2 {
+			t.Errorf("configuration %d ends with status %d, %v; want 2. It said:\n%s", i, status, err, d.Log())
+		}
+		if !strings.Contains(d.Log(), fmt.Sprintf("bad%d.toml:", i)) {
+			t.Errorf("configuration %d: the error does not say where:\n%s", i, d.Log())
+		}
+	}
+	same(t, "after bad configurations", before, snapshot(t, r.Gateway.Node))
+}
