@@ -196,4 +196,3 @@ func ping6(to string) error {
 		}
 	}
 }
-

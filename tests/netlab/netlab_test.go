@@ -86,14 +86,22 @@ func TestFarEndsSayWhoTheyAre(t *testing.T) {
 	}
 }
 
-// The gateway can speak to each server by its own tunnel: here with the lab's
-// own wireguard-go in the gateway.
-func TestServersAnswerThroughTheirTunnels(t *testing.T) {
+// The servers work with a plain client too, and answer as themselves.
+func TestPlainTunnelsReachTheirServers(t *testing.T) {
 	t.Parallel()
 	l := lab(t, Options{})
-	for _, s := range l.Servers {
-		if got, err := s.Run("true"); err != nil || got != "" {
-			t.Errorf("true in %s: %q, %v", s.Name, got, err)
+	for i, s := range l.Servers {
+		dev := "t" + s.Name
+		if err := l.PlainTunnel(s, dev); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Gateway.Route(host(Internet[i]), netip.Addr{}, dev); err != nil {
+			t.Fatal(err)
+		}
+		self := &Host{Node: l.Gateway.Node, Addr: s.Client, lab: l}
+		r, err := self.Probe(Flow{Proto: "tcp", Dst: Internet[i], Port: 443})
+		if err != nil || r.Exit != s.Name || r.Seen != s.Client {
+			t.Errorf("through the tunnel to %s: %+v, %v", s.Name, r, err)
 		}
 	}
 }

@@ -1,13 +1,9 @@
 package netlab
 
 import (
-	"bufio"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 	"strings"
-	"time"
 )
 
 // WireGuardPort is the UDP port on which every server listens.
@@ -85,13 +81,7 @@ func (l *Lab) startServer(s *Server) error {
 }
 
 func (l *Lab) startWireGuard(s *Server) error {
-	cmd := role(l.Options.Self, "wireguard", wgDevice)
-	cmd.Stderr = os.Stderr
-	if err := s.Start(cmd); err != nil {
-		return err
-	}
-	s.OnClose(func() { cmd.Process.Kill(); cmd.Wait() })
-	if err := s.waitUAPI(5 * time.Second); err != nil {
+	if err := l.wireguard(s.Node, wgDevice); err != nil {
 		return err
 	}
 	configure := l.Options.Configure
@@ -123,7 +113,7 @@ func (l *Lab) startWireGuard(s *Server) error {
 
 // ConfigureUAPI gives the device its keys without any tool.
 func (s *Server) ConfigureUAPI() error {
-	return s.uapi(fmt.Sprintf("set=1\nprivate_key=%s\nlisten_port=%d\npublic_key=%s\nallowed_ip=%s\n\n",
+	return s.uapi(wgDevice, fmt.Sprintf("set=1\nprivate_key=%s\nlisten_port=%d\npublic_key=%s\nallowed_ip=%s\n\n",
 		s.Key.privateHex(), WireGuardPort, s.ClientKey.publicHex(), host(s.Client)))
 }
 
@@ -134,7 +124,7 @@ func (s *Server) SetConf() string {
 }
 
 func (s *Server) allow(p netip.Prefix) error {
-	return s.uapi(fmt.Sprintf("set=1\npublic_key=%s\nupdate_only=true\nallowed_ip=%s\n\n", s.ClientKey.publicHex(), p))
+	return s.uapi(wgDevice, fmt.Sprintf("set=1\npublic_key=%s\nupdate_only=true\nallowed_ip=%s\n\n", s.ClientKey.publicHex(), p))
 }
 
 // WGQuick returns the client's configuration file for this server. extra lines
@@ -152,46 +142,6 @@ PublicKey = %s
 Endpoint = %s
 %s
 `, s.ClientKey.Private(), host(s.Client), s.Key.Public(), s.Endpoint, strings.TrimSpace(more))
-}
-
-// waitUAPI waits until the server's process answers.
-func (s *Server) waitUAPI(limit time.Duration) error {
-	deadline := time.Now().Add(limit)
-	for {
-		err := s.uapi("get=1\n\n")
-		if err == nil || time.Now().After(deadline) {
-			return err
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// uapi sends one request of WireGuard's cross-platform interface.
-func (s *Server) uapi(request string) error {
-	var conn net.Conn
-	var err error
-	// The socket is in the node's own /run: only its home thread sees it.
-	if gone := s.home(func() { conn, err = net.Dial("unix", "/var/run/wireguard/"+wgDevice+".sock") }); gone != nil {
-		return gone
-	}
-	if err != nil {
-		return fmt.Errorf("reach wireguard-go: %w", err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conn.Write([]byte(request)); err != nil {
-		return fmt.Errorf("configure wireguard-go: %w", err)
-	}
-	lines := bufio.NewScanner(conn)
-	for lines.Scan() {
-		switch line := lines.Text(); {
-		case line == "errno=0":
-			return nil
-		case strings.HasPrefix(line, "errno="):
-			return fmt.Errorf("wireguard-go refuses the configuration: %s", line)
-		}
-	}
-	return fmt.Errorf("wireguard-go hung up: %w", lines.Err())
 }
 
 // wireBeyond puts one more machine behind the server, which forwards to it.
