@@ -1,0 +1,72 @@
+package classifier
+
+import (
+	"math"
+
+	"turnout/classifier/packet"
+)
+
+// A plane is the policy of one family. Boxes stand in lists, one list for each
+// destination prefix that an entry names, in order of priority. A packet's
+// candidates are the lists of the longest such prefix and of those around it.
+type plane struct {
+	dst, src axis
+	nodes    []node // by number of the destination axis
+	boxes    []box
+}
+
+// A node is one destination prefix.
+type node struct {
+	first, end uint32 // its boxes
+	parent     uint32 // the next shorter prefix; 0 is everything and its own parent
+	best       int32  // the first entry in its list and in those of all around it
+}
+
+// nothing is larger than any entry's index.
+const nothing = math.MaxInt32
+
+// first returns the first entry that matches v, or nothing.
+func (p *plane) first(v *packet.View, sets []portSet) int32 {
+	src := p.src.find(v.Src)
+	won := int32(nothing)
+	for n := p.dst.find(v.Dst); ; {
+		d := &p.nodes[n]
+		if d.best >= won { // nothing from here on outwards comes earlier
+			return won
+		}
+		list := p.boxes[d.first:d.end]
+		for i := range list {
+			b := &list[i]
+			if b.entry >= won {
+				break
+			}
+			if b.matchesProto(v) && b.matchesSource(src) && b.matchesPorts(v, sets) && b.matchesDSCP(v) {
+				won = b.entry
+				break
+			}
+		}
+		if n == 0 {
+			return won
+		}
+		n = d.parent
+	}
+}
+
+// farthest tells for each entry the first field that v fails it by. An entry
+// is every combination of its lists, so the box that gets farthest tells.
+// Entries that stand in none of v's lists fail by their destination.
+func (p *plane) farthest(v *packet.View, sets []portSet, entries int) []field {
+	out := make([]field, entries)
+	src := p.src.find(v.Src)
+	for n := p.dst.find(v.Dst); ; {
+		d := &p.nodes[n]
+		for i := d.first; i < d.end; i++ {
+			b := &p.boxes[i]
+			out[b.entry] = max(out[b.entry], b.fails(v, src, sets))
+		}
+		if n == 0 {
+			return out
+		}
+		n = d.parent
+	}
+}

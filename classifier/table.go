@@ -1,0 +1,61 @@
+package classifier
+
+import "turnout/classifier/packet"
+
+// A Table is a compiled Policy: immutable, safe for concurrent use.
+type Table struct {
+	policy   *Policy
+	v4, v6   plane
+	sets     []portSet
+	outcomes []outcome // by entry
+	covers   []cover
+}
+
+// An outcome is what an entry answers.
+type outcome struct {
+	exit  ExitID
+	by    By
+	cover int32 // index in covers plus one; 0: the exit carries everything
+}
+
+// A cover is the set of destinations that an exit carries.
+type cover struct {
+	v4, v6     axis
+	all4, all6 bool
+}
+
+// Policy returns the policy that t was compiled from. It must not be changed.
+func (t *Table) Policy() *Policy { return t.policy }
+
+// Lookup returns the policy's answer for a decoded packet. It does not
+// allocate, and never fails: where no entry matches, the answer is Reject by
+// default with Entry -1.
+func (t *Table) Lookup(v *packet.View) Verdict {
+	return t.verdict(v, t.plane(v).first(v, t.sets))
+}
+
+func (t *Table) plane(v *packet.View) *plane {
+	if v.Version == 6 {
+		return &t.v6
+	}
+	return &t.v4
+}
+
+func (t *Table) verdict(v *packet.View, entry int32) Verdict {
+	if entry == nothing {
+		return Verdict{Exit: Reject, By: ByDefault, Entry: -1}
+	}
+	o := &t.outcomes[entry]
+	if o.cover != 0 && !t.covers[o.cover-1].has(v) {
+		return Verdict{Exit: Reject, By: o.by, NotCovered: true, Entry: entry}
+	}
+	return Verdict{Exit: o.exit, By: o.by, Entry: entry}
+}
+
+// has reports whether the destination of v is among those of c.
+func (c *cover) has(v *packet.View) bool {
+	if v.Version == 6 {
+		return c.all6 || c.v6.find(v.Dst) != 0
+	}
+	return c.all4 || c.v4.find(v.Dst) != 0
+}
