@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -57,9 +58,14 @@ func playDemo(e *env, exe string, stay bool) error {
 		return fmt.Errorf("building the network: %w", err)
 	}
 	defer lab.Close()
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(interrupted)
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if !stay {
+		defer context.AfterFunc(interrupted, func() {
+			lab.Close()
+			os.Exit(exitFailed)
+		})()
+	}
 
 	file, err := writeDemoPolicy(lab)
 	if err != nil {
@@ -73,7 +79,7 @@ func playDemo(e *env, exe string, stay bool) error {
 	wrong := printDemoFlows(e.stdout, rows)
 	if stay {
 		printDemoCommands(e.stdout, lab, exe, file)
-		<-interrupted
+		<-interrupted.Done()
 		fmt.Fprintln(e.stdout)
 	} else if err := killDemo(e.stdout, lab, daemon); err != nil {
 		fmt.Fprintf(e.stdout, "  WRONG  %v\n", err)
