@@ -123,31 +123,3 @@ func (t *Table) unique(e *entry) packet.Reason {
 	}
 	return packet.OK
 }
-
-// probesPerTick bounds the search for TCP ports towards remote ends to which
-// nearly all are taken: in all some 20 ms of each second.
-const probesPerTick = 1 << 18
-
-// tcpPort finds a port at which e differs from every other flow: any port that
-// no other connection to the same remote end has. It tries ports one after
-// another from a random one: one try nearly always suffices.
-func (t *Table) tcpPort(e *entry) bool {
-	for _, sp := range spans(packet.TCP, e.lanPort) {
-		lo, n := uint32(sp.first)*64, uint32(sp.last-sp.first+1)*64
-		from := uint32(sp.random()) - lo
-		for d := range n {
-			p := uint16(lo + (from+d)%n)
-			if sp.mask>>(p&63)&1 == 0 || p == 0 {
-				continue
-			}
-			if t.probes--; t.probes < 0 {
-				return false
-			}
-			e.port = p
-			if t.unique(e) == packet.OK {
-				return true
-			}
-		}
-	}
-	return false
-}
