@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"strings"
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
@@ -112,20 +111,27 @@ func printAnswer(out io.Writer, a control.Answer) {
 
 const lostShown = 20 // lines; --json has them all
 
+// printLost lists what lost. Of a long list it shows what at least has the
+// packet's destination: the near misses are what somebody is looking for.
 func printLost(out io.Writer, lost []control.Lost) {
-	for i, l := range lost {
-		if i == 0 {
-			fmt.Fprintln(out, "considered:")
+	if len(lost) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "considered:")
+	shown := 0
+	for _, l := range lost {
+		if shown == lostShown || len(lost) > lostShown && l.Lost == "destination" {
+			continue
 		}
-		if i == lostShown {
-			fmt.Fprintf(out, "  and %d more, which --json lists\n", len(lost)-i)
-			return
-		}
-		why := "another " + strings.TrimSuffix(l.Lost, "s")
+		shown++
+		why := "other " + l.Lost
 		if l.Lost == "later" {
 			why = "matches too, but comes later"
 		}
 		fmt.Fprintf(out, "  %s: %s (%s)\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
+	}
+	if left := len(lost) - shown; left > 0 {
+		fmt.Fprintf(out, "  and %d more, which --json lists\n", left)
 	}
 }
 
