@@ -84,23 +84,10 @@ type Peer struct {
 	Keepalive    time.Duration // 0: off
 }
 
-// Endpoint is a peer's address: a literal or a name, resolved later.
-type Endpoint struct {
-	Host string
-	Port uint16
-}
-
 // Group is several tunnels behind one name.
 type Group struct {
 	Name    string
 	Pos     classifier.Pos
 	Mode    string // "failover", "balance" or "fastest"
 	Members []string
-}
-
-// Problem is one error or warning of a configuration, as one line:
-// "file:line: what was read; what is allowed".
-type Problem struct {
-	Pos  classifier.Pos
-	Text string
 }

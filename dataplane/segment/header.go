@@ -13,7 +13,7 @@ const HeaderLen = 10
 // Flags of a Header (include/uapi/linux/virtio_net.h).
 const (
 	NeedsChecksum = 1 // the checksum field holds the sum of the pseudo-header only
-	DataValid = 2 // somebody verified the checksum
+	DataValid     = 2 // somebody verified the checksum
 )
 
 // Kinds of super-packets. ECN is a bit beside the TCP kinds: the first segment

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+
+	"turnout/classifier/packet"
+	"turnout/conf"
+	"turnout/dataplane"
+	"turnout/dataplane/host"
+)
+
+// A lanInterface is a captured interface as the host has it.
+type lanInterface struct {
+	name     string
+	mtu      int
+	networks []dataplane.Network
+}
+
+func (l lanInterface) prefixes() []netip.Prefix {
+	var all []netip.Prefix
+	for _, n := range l.networks {
+		all = append(all, n.Prefix)
+	}
+	return all
+}
+
+// findLAN reads the LAN's interfaces from the host. Their own IPv4 prefixes are
+// the LAN unless the configuration lists others.
+func findLAN(cfg *conf.Config) ([]lanInterface, error) {
+	if len(cfg.LAN.Interfaces) == 0 {
+		return nil, fmt.Errorf("%s names no LAN: add [lan] interfaces = [\"eth1\"], or --lan eth1", cfg.File)
+	}
+	var lan []lanInterface
+	for _, name := range cfg.LAN.Interfaces {
+		l := lanInterface{name: name}
+		var err error
+		if l.mtu, err = host.MTUOf(name); err != nil {
+			return nil, fmt.Errorf("reading the LAN interface %q: %w", name, err)
+		}
+		own, err := host.Addresses(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the addresses of the LAN interface %q: %w", name, err)
+		}
+		if l.networks, err = networks(own, cfg.LAN.Prefixes); err != nil {
+			return nil, fmt.Errorf("the LAN interface %q: %w", name, err)
+		}
+		lan = append(lan, l)
+	}
+	return lan, nil
+}
+
+// networks pairs the prefixes of an interface with the gateway's own address
+// in each; a listed prefix that the interface is not in is a network behind
+// another router, which knows the gateway by its first address.
+func networks(own, listed []netip.Prefix) ([]dataplane.Network, error) {
+	var first netip.Addr
+	var found []dataplane.Network
+	for _, p := range own {
+		if !p.Addr().Is4() {
+			continue
+		}
+		if !first.IsValid() {
+			first = p.Addr()
+		}
+		if len(listed) == 0 {
+			found = append(found, dataplane.NewNetwork(p, p.Addr()))
+		}
+	}
+	if !first.IsValid() {
+		return nil, fmt.Errorf("it has no IPv4 address: give it the LAN's gateway address first")
+	}
+	for _, l := range listed {
+		if !l.Addr().Is4() {
+			continue
+		}
+		gateway := first
+		for _, p := range own {
+			if l.Contains(p.Addr()) {
+				gateway = p.Addr()
+			}
+		}
+		found = append(found, dataplane.NewNetwork(l, gateway))
+	}
+	return found, nil
+}
+
+// findUplinks returns the interfaces that lead out of the host.
+func findUplinks(cfg *conf.Config) ([]string, error) {
+	if len(cfg.Uplink.Interfaces) > 0 {
+		return cfg.Uplink.Interfaces, nil
+	}
+	uplinks, err := host.DefaultUplinks()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the uplink: %w", err)
+	}
+	return uplinks, nil
+}
+
+// lanMTU is the TUN device's MTU: the largest of the LAN's, so that direct
+// traffic is not shrunk.
+func lanMTU(lan []lanInterface) int {
+	mtu := 0
+	for _, l := range lan {
+		mtu = max(mtu, l.mtu)
+	}
+	return mtu
+}
+
+const (
+	// outerOverhead is what WireGuard adds around an inner packet over IPv6:
+	// 40 IP, 8 UDP, 16 header and 16 tag. Over IPv4 it is 20 less; the larger
+	// one keeps a roaming endpoint working, as in wg-quick.
+	outerOverhead = 80
+	minMTU        = 1280 // RFC 8200, 5: the least that any IPv6 path takes
+)
+
+// tunnelMTU is the largest inner packet of a tunnel.
+func tunnelMTU(c *conf.Tunnel, uplinks []string) int {
+	if c.MTU > 0 {
+		return c.MTU
+	}
+	outer := 0
+	for _, name := range uplinks {
+		if mtu, err := host.MTUOf(name); err == nil && (outer == 0 || mtu < outer) {
+			outer = mtu
+		}
+	}
+	if outer == 0 {
+		outer = 1500
+	}
+	return max(outer-outerOverhead, minMTU)
+}
+
+// ownAddresses returns the tunnel's first address of each family, the source of
+// what it masquerades; zero when it has none.
+func ownAddresses(c *conf.Tunnel) (own4, own6 packet.Addr) {
+	for _, p := range c.Addresses {
+		a := packet.AddrFrom(p.Addr())
+		switch {
+		case a.Is4() && own4 == packet.Addr{}:
+			own4 = a
+		case !a.Is4() && own6 == packet.Addr{}:
+			own6 = a
+		}
+	}
+	return own4, own6
+}

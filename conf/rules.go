@@ -1,0 +1,149 @@
+package conf
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"turnout/classifier"
+)
+
+// A rule is a [[rule]] whose exit has still to be looked up.
+type rule struct {
+	entry classifier.Entry
+	via   setting
+}
+
+// rule reads a [[rule]]. Its text is all its lines, joined by "; ".
+func (l *loader) rule(t *table) rule {
+	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
+	if s, ok := t.one("name"); ok {
+		if e.Name = s.text; len(s.text) > 64 || s.text != line("%s", s.text) {
+			l.failf(s.pos, "name = %s; up to 64 bytes on one line are allowed", show(s.text))
+		}
+	}
+	e.From = l.prefixes(t, "from")
+	e.To = l.prefixes(t, "to")
+	hasProto := t.has("proto")
+	e.Protos = l.protos(t, families(e.To)&families(e.From))
+	e.FromPorts = l.ports(t, "from_ports")
+	e.Ports = l.ports(t, "ports")
+	e.DSCP = l.dscp(t)
+	via, ok := t.one("via")
+	t.unknown()
+	if !t.has("via") {
+		l.failf(t.at, "the rule has no via; it names the exit: a tunnel, a group, direct, drop or reject")
+	} else if ok && via.text == "" {
+		l.failf(via.pos, "via is empty; it names the exit: a tunnel, a group, direct, drop or reject")
+	}
+	l.emptyLists(t, "from", "to", "proto", "ports", "from_ports", "dscp")
+	if families(e.To)&families(e.From) == 0 {
+		l.failf(t.at, "from and to are of different families; no packet has IPv4 and IPv6 at once")
+	}
+	if len(e.Ports)+len(e.FromPorts) > 0 {
+		portProtos(l, t, &e, hasProto)
+	}
+	return rule{e, via}
+}
+
+// portProtos settles what ports mean for the protocol: without proto TCP and
+// UDP, and nothing that has no ports.
+func portProtos(l *loader, t *table, e *classifier.Entry, hasProto bool) {
+	if len(e.Protos) == 0 && !hasProto {
+		e.Protos = []uint8{protoTCP, protoUDP}
+	}
+	for _, p := range e.Protos {
+		if p == protoICMP || p == protoICMPv6 {
+			l.failf(t.pos("proto"), "icmp has no ports; name tcp or udp, or leave the ports out")
+			return
+		}
+	}
+}
+
+// emptyLists refuses a matcher without a value: it would match everything,
+// which nobody means who writes it.
+func (l *loader) emptyLists(t *table, keys ...string) {
+	for _, key := range keys {
+		if list, ok := t.vals[key].([]any); ok && len(list) == 0 {
+			l.failf(t.pos(key), "%s is empty; leave it out to match everything", key)
+		}
+	}
+}
+
+// ruleText is the whole rule as written, on one line.
+func ruleText(t *table) string {
+	if t.place == nil {
+		return t.what
+	}
+	var parts []string
+	for _, kid := range t.place.kids {
+		parts = append(parts, t.written(kid.key))
+	}
+	return t.what + " " + strings.Join(parts, "; ")
+}
+
+// protos reads proto: a word, a comma list or a list.
+func (l *loader) protos(t *table, f family) (out []uint8) {
+	anything := false
+	for _, s := range t.texts("proto") {
+		for word := range strings.SplitSeq(s.text, ",") {
+			list, err := parseProto(strings.TrimSpace(word), f)
+			if err != nil {
+				l.failf(s.pos, "proto = %s; %v", show(s.text), err)
+				break
+			}
+			anything = anything || len(list) == 0
+			for _, p := range list {
+				if !slices.Contains(out, p) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	if anything {
+		return nil
+	}
+	return out
+}
+
+// ports reads ports or from_ports: a number, text or a list of these.
+func (l *loader) ports(t *table, key string) (out []classifier.PortRange) {
+	for _, s := range t.settings(key) {
+		list, err := parsePorts(s.text)
+		if err != nil {
+			l.failf(s.pos, "%s = %s; %v", key, show(s.text), err)
+			continue
+		}
+		out = append(out, list...)
+	}
+	return mergePorts(out)
+}
+
+// dscp reads code points, 0 to 63 (RFC 2474).
+func (l *loader) dscp(t *table) (out []uint8) {
+	for _, s := range t.settings("dscp") {
+		n, err := parseNumber(s.text, 0, 63)
+		if err != nil {
+			l.failf(s.pos, "dscp = %s; %v", show(s.text), err)
+			continue
+		}
+		if !slices.Contains(out, uint8(n)) {
+			out = append(out, uint8(n))
+		}
+	}
+	return out
+}
+
+// prefixList writes prefixes for a message, a few of them.
+func prefixList(list []netip.Prefix) string {
+	const few = 4
+	var parts []string
+	for _, p := range list[:min(few, len(list))] {
+		parts = append(parts, p.String())
+	}
+	if len(list) > few {
+		parts = append(parts, fmt.Sprintf("%d more", len(list)-few))
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,83 @@
+package dataplane
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"turnout/dataplane/answer"
+	"turnout/dataplane/nat"
+)
+
+// Engine is the data path of one TUN device.
+type Engine struct {
+	tun    *TUN
+	plan   atomic.Pointer[Plan]
+	flows  *nat.Table
+	frames framePool
+	log    *slog.Logger
+	start  time.Time
+
+	Direct  Counters // what policy sent out by the uplink
+	Dropped Drops    // of the LAN side and of all tunnels together
+
+	limit *answer.Limiter
+	tick  atomic.Uint32 // seconds since start, moved by one goroutine
+}
+
+// Options of an Engine.
+type Options struct {
+	MaxFlows int // 0: the table's own default
+	Log      *slog.Logger
+}
+
+// New returns an engine for an open TUN device. It owns the device from now on
+// and moves packets once Swap gave it a plan and Run was called.
+func New(t *TUN, o Options) *Engine {
+	return &Engine{
+		tun:   t,
+		flows: nat.New(nat.Options{MaxFlows: o.MaxFlows}),
+		log:   o.Log,
+		start: time.Now(),
+		limit: answer.NewLimiter(),
+	}
+}
+
+// NewTunnel makes the virtual device of one exit. It carries packets once a
+// plan names it.
+func (e *Engine) NewTunnel(o TunnelOptions) *Tunnel { return newTunnel(e, o) }
+
+// Swap publishes a plan. Flows keep the exit that they have.
+func (e *Engine) Swap(p *Plan) { e.plan.Store(p) }
+
+// Plan returns the plan in force. Nothing but Live may be changed in it.
+func (e *Engine) Plan() *Plan { return e.plan.Load() }
+
+// Flows returns the flow table.
+func (e *Engine) Flows() *nat.Table { return e.flows }
+
+// Run reads the TUN device until ctx ends, which is success, or until the
+// device fails.
+func (e *Engine) Run(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- e.dispatch() }()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			e.tun.Close()
+			<-done
+			return nil
+		case <-second.C:
+			e.tick.Store(uint32(time.Since(e.start) / time.Second))
+			e.flows.Expire(e.now())
+		}
+	}
+}
+
+// now is the coarse clock of the packet path: no system call per packet.
+func (e *Engine) now() nat.Tick { return nat.Tick(e.tick.Load()) }
