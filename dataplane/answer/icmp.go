@@ -35,6 +35,9 @@ func ICMPError(dst, orig []byte, v *packet.View, src packet.Addr, typ, code uint
 	if !toOne(v) && !(v.Version == 6 && typ == packetTooBig) {
 		return 0
 	}
+	if len(dst) < n+8 {
+		return 0
+	}
 	quote := orig[:min(len(orig), int(v.Len))]
 	quote = quote[:min(len(quote), limit-n-8, len(dst)-n-8)]
 	if len(quote) < int(v.L4)+8 && len(quote) < int(v.Len) { // RFC 792: at least 8 bytes of transport

@@ -43,16 +43,16 @@ type host struct {
 // NewLimiter returns a limiter whose buckets are full.
 func NewLimiter() *Limiter { return &Limiter{seed: maphash.MakeSeed()} }
 
-// Allow reports whether one answer to host may be sent now, and counts it if
-// so. now must not run backwards by more than the clock's own jitter.
-func (l *Limiter) Allow(host packet.Addr, now time.Time) bool {
+// Allow reports whether one answer to the host a may be sent now, and counts
+// it if so.
+func (l *Limiter) Allow(a packet.Addr, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.start.IsZero() {
-		l.start = now.Add(-time.Hour)
+		l.start = now
 	}
 	t := now.Sub(l.start)
-	h := l.find(host)
+	h := l.find(a)
 	if !h.hasToken(t, perSecondHost, burstHost) || !l.all.hasToken(t, perSecond, burst) {
 		return false
 	}
