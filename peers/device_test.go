@@ -32,6 +32,10 @@ func TestTrafficBothWays(t *testing.T) {
 			if n := a.tun.Dropped.Load() + b.tun.Dropped.Load(); n > 0 {
 				t.Errorf("the test lost %d packets itself", n)
 			}
+			// Sent is told after the packets have left.
+			for wait := time.Now().Add(5 * time.Second); a.sent.Load() < 10001 && time.Now().Before(wait); {
+				time.Sleep(time.Millisecond)
+			}
 			if got := a.sent.Load(); got != 10001 {
 				t.Errorf("Sent was told of %d data messages, not 10001", got)
 			}
