@@ -1,6 +1,9 @@
 package classifier
 
-import "net/netip"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // An ExitID names an exit by its index in Policy.Exits. The first three are
 // always the built-in exits.
@@ -23,6 +26,11 @@ const (
 	KindTunnel
 	KindGroup
 )
+
+// String returns "direct", "drop", "reject", "tunnel" or "group".
+func (k Kind) String() string {
+	return [...]string{"direct", "drop", "reject", "tunnel", "group"}[k]
+}
 
 // An Exit is what policy can answer.
 type Exit struct {
@@ -55,6 +63,14 @@ func (b By) String() string {
 type Pos struct {
 	File string // as the operator wrote it or as found relative to the main file
 	Line int    // from 1; 0 when the file as a whole is meant
+}
+
+// String returns "file:line", or the file alone.
+func (p Pos) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return p.File + ":" + strconv.Itoa(p.Line)
 }
 
 // A PortRange is Lo to Hi, both included.

@@ -14,7 +14,8 @@ import (
 type lanInterface struct {
 	name     string
 	mtu      int
-	networks []dataplane.Network
+	networks []dataplane.Network // IPv4, which is routed
+	ipv6     []netip.Prefix      // refused, but not from one LAN host to another
 }
 
 func (l lanInterface) prefixes() []netip.Prefix {
@@ -44,6 +45,11 @@ func findLAN(cfg *conf.Config) ([]lanInterface, error) {
 		}
 		if l.networks, err = networks(own, cfg.LAN.Prefixes); err != nil {
 			return nil, fmt.Errorf("the LAN interface %q: %w", name, err)
+		}
+		for _, p := range own {
+			if p.Addr().Is6() {
+				l.ipv6 = append(l.ipv6, p.Masked())
+			}
 		}
 		lan = append(lan, l)
 	}

@@ -94,7 +94,7 @@ func (r *router) setHost(uplinks []string) error {
 		RunDir:         r.opt.RunDir, Log: r.opt.Log,
 	}
 	for _, l := range r.lan {
-		spec.LAN = append(spec.LAN, host.LANInterface{Name: l.name, Prefixes: l.prefixes()})
+		spec.LAN = append(spec.LAN, host.LANInterface{Name: l.name, Prefixes: append(l.prefixes(), l.ipv6...)})
 	}
 	if _, err := host.Set(spec); err != nil {
 		return err
