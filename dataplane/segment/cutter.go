@@ -179,7 +179,7 @@ func (c *Cutter) whole(dst []byte) int {
 	copy(dst, c.pkt)
 	if c.sumAt != 0 {
 		// The field holds the sum of the pseudo-header, so it counts itself.
-		putSum(dst[c.sumAt:], sum(dst[c.sumFrom:n]))
+		putSum(dst[c.sumAt:], c.sumAt-c.sumFrom, sum(dst[c.sumFrom:n]))
 	}
 	c.pkt, c.left = nil, 0
 	return n
@@ -206,7 +206,7 @@ func (c *Cutter) tcp(b []byte, data uint64, n int) {
 	}
 	binary.BigEndian.PutUint32(b[tcpSeq:], c.seq)
 	b[tcpFlags] = flags
-	putSum(b[tcpSum:], c.l4Words+data+uint64(len(b))+uint64(flags)+uint64(c.seq>>16)+uint64(c.seq&0xffff))
+	putSum(b[tcpSum:], tcpSum, c.l4Words+data+uint64(len(b))+uint64(flags)+uint64(c.seq>>16)+uint64(c.seq&0xffff))
 	c.seq += uint32(n)
 	c.flags &^= flagCWR
 }
@@ -215,15 +215,16 @@ func (c *Cutter) tcp(b []byte, data uint64, n int) {
 // words sum up to data. The length counts twice: in the pseudo-header too.
 func (c *Cutter) udp(b []byte, data uint64) {
 	binary.BigEndian.PutUint16(b[udpLen:], uint16(len(b)))
-	putSum(b[udpSum:], c.l4Words+data+2*uint64(len(b)))
+	putSum(b[udpSum:], udpSum, c.l4Words+data+2*uint64(len(b)))
 }
 
-// putSum writes the checksum over a sum. Zero becomes its other form, because
-// UDP's zero means that there is none (RFC 768), and all others take either.
-func putSum(b []byte, sum uint64) {
+// putSum writes the checksum over a sum; offset is that of the field in its
+// header. UDP's zero means that there is none (RFC 768), so it takes the other
+// form of zero.
+func putSum(field []byte, offset int, sum uint64) {
 	s := ^fold(sum)
-	if s == 0 {
+	if s == 0 && offset == udpSum {
 		s = 0xffff
 	}
-	binary.BigEndian.PutUint16(b, s)
+	binary.BigEndian.PutUint16(field, s)
 }

@@ -56,7 +56,8 @@ func compare(t testing.TB, got, want [][]byte) {
 	}
 	for i := range want {
 		if !bytes.Equal(got[i], want[i]) {
-			t.Fatalf("packet %d of %d:\n got %x\nwant %x", i, len(want), got[i], want[i])
+			t.Fatalf("packet %d of %d, %d bytes, want %d:\n got %.80x\nwant %.80x",
+				i, len(want), len(got[i]), len(want[i]), got[i], want[i])
 		}
 	}
 }
@@ -207,6 +208,10 @@ func TestSum(t *testing.T) {
 		want := uint64(packet.Checksum(b, 0))
 		if got := sum(b); got != want {
 			t.Fatalf("sum of %d bytes: %#x, want %#x", len(b), got, want)
+		}
+		whole := b[:len(b)&^(block-1)]
+		if got := fold(sumBlocksPortable(whole)); got != fold(sumBlocks(whole)) {
+			t.Fatalf("the portable sum of %d bytes is another: %#x", len(whole), got)
 		}
 		dst := make([]byte, len(b)+3)
 		if got := copySum(dst, b); got != want || !bytes.Equal(dst[:len(b)], b) || dst[len(b)] != 0 {
