@@ -61,40 +61,38 @@ func (e *entry) count(dir int, n uint16) {
 	e.bytes[dir] += uint64(n)
 }
 
-// flow copies entry i.
-func (t *Table) flow(i uint32) Flow {
-	e := t.flows.at(i)
+// copy makes f a copy of entry e. It writes f in place, field by field: a Flow
+// built elsewhere and copied costs a stall of 15 ns.
+func (t *Table) copy(f *Flow, e *entry) {
 	b := &t.bindings.list[e.binding]
-	return Flow{
-		Pin: Pin{Exit: b.exit, Entry: e.line, By: e.by, Masquerade: b.masquerade, Addr: b.addr},
-		LAN: e.lan, Remote: e.remote,
-		LANPort: e.lanPort, RemotePort: e.remotePort, Port: e.port,
-		Proto: e.proto, State: e.state,
-		StartedAt: e.started, TouchedAt: e.touched,
-		BytesOut: e.bytes[out], BytesIn: e.bytes[in],
-		PacketsOut: e.packets[out], PacketsIn: e.packets[in],
-	}
+	f.Exit, f.Entry, f.By, f.Masquerade, f.Addr = b.exit, e.line, e.by, b.masquerade, b.addr
+	f.LAN, f.Remote = e.lan, e.remote
+	f.LANPort, f.RemotePort, f.Port = e.lanPort, e.remotePort, e.port
+	f.Proto, f.State = e.proto, e.state
+	f.StartedAt, f.TouchedAt = e.started, e.touched
+	f.BytesOut, f.BytesIn = e.bytes[out], e.bytes[in]
+	f.PacketsOut, f.PacketsIn = e.packets[out], e.packets[in]
 }
 
-// lanKey is how a packet from the LAN finds its flow.
-func lanKey(lan, remote packet.Addr, lanPort, remotePort uint16, proto uint8) key {
-	return key{lan, remote, ports(lanPort, remotePort), uint32(proto)}
+// A packet from the LAN finds its flow by both ends, their ports and the
+// protocol; a packet out of a tunnel by the exit, the external address and
+// port, the remote end and the protocol.
+
+func (t *Table) lanHash(e *entry) uint64 {
+	return t.secret.hash(e.lan, e.remote, ports(e.lanPort, e.remotePort), uint32(e.proto))
 }
 
-// exitKey is how a packet out of a tunnel finds its flow.
-func exitKey(exit uint16, ext, remote packet.Addr, port, remotePort uint16, proto uint8) key {
-	return key{ext, remote, ports(port, remotePort), uint32(exit)<<8 | uint32(proto)}
-}
-
-func (e *entry) lanKey() key {
-	return lanKey(e.lan, e.remote, e.lanPort, e.remotePort, e.proto)
-}
-
-func (t *Table) exitKey(e *entry) key {
+func (t *Table) exitHash(e *entry) uint64 {
 	b := &t.bindings.list[e.binding]
-	ext := e.lan
+	return t.secret.hash(b.external(e), e.remote, ports(e.port, e.remotePort), exitTag(b.exit, e.proto))
+}
+
+func exitTag(exit uint16, proto uint8) uint32 { return uint32(exit)<<8 | uint32(proto) }
+
+// external returns the address that the remote end of flow e sees.
+func (b *binding) external(e *entry) packet.Addr {
 	if b.masquerade {
-		ext = b.addr
+		return b.addr
 	}
-	return exitKey(b.exit, ext, e.remote, e.port, e.remotePort, e.proto)
+	return e.lan
 }

@@ -34,7 +34,7 @@ func (f *fragments) note(v *packet.View, side, ports uint32, now Tick) {
 		f.sets = make([][fragmentWays]fragment, fragmentSets)
 	}
 	k := fragmentKey(v, side)
-	set := &f.sets[f.secret.hash(&k)%fragmentSets]
+	set := &f.sets[k.hash(&f.secret)%fragmentSets]
 	place := &set[0]
 	for i := range set {
 		c := &set[i]
@@ -58,7 +58,7 @@ func (f *fragments) find(v *packet.View, side uint32, now Tick) (ports uint32, o
 		return 0, false
 	}
 	k := fragmentKey(v, side)
-	set := &f.sets[f.secret.hash(&k)%fragmentSets]
+	set := &f.sets[k.hash(&f.secret)%fragmentSets]
 	for i := range set {
 		if c := &set[i]; c.key == k && now-c.since < fragmentLife {
 			return c.ports, true

@@ -16,7 +16,7 @@ import "turnout/classifier/packet"
 // not keep a flow alive (RFC 4787, REQ-6).
 //
 // b and v are only read.
-func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (Flow, packet.Reason) {
+func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (f Flow, r packet.Reason) {
 	if v.IsError {
 		return t.inError(b, v, exit, now)
 	}
@@ -31,13 +31,13 @@ func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (Flow, packe
 	t.advance(now)
 	i, r := t.inFlow(v, exit)
 	if r != packet.OK {
-		return Flow{}, r
+		return f, r
 	}
 	e := t.flows.at(i)
 	switch {
 	case tcp:
 		if r := t.tcpIn(i, &s); r != packet.OK {
-			return Flow{}, r
+			return f, r
 		}
 	case e.state == UDPOneWay:
 		t.become(i, UDPTwoWay)
@@ -46,50 +46,51 @@ func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (Flow, packe
 		t.early.note(v, uint32(exit)+1, ports(e.port, e.remotePort), t.now)
 	}
 	e.count(in, v.Len)
-	return t.flow(i), packet.OK
+	t.copy(&f, e)
+	return f, packet.OK
 }
 
 // inFlow looks for the flow of a packet out of a tunnel that is not an error.
 func (t *Table) inFlow(v *packet.View, exit uint16) (uint32, packet.Reason) {
-	k := exitKey(exit, v.Dst, v.Src, 0, 0, v.Proto)
+	var p uint32
 	if v.Frag == packet.Later && knowsPorts(v.Proto) {
-		p, ok := t.early.find(v, uint32(exit)+1, t.now)
-		if !ok {
+		var ok bool
+		if p, ok = t.early.find(v, uint32(exit)+1, t.now); !ok {
 			return 0, packet.FragmentUnknown
 		}
-		k.ports = p
 	} else {
 		port, remote, ok := inPorts(v)
 		if !ok {
 			return 0, packet.NoFlow
 		}
-		k.ports = ports(port, remote)
+		p = ports(port, remote)
 	}
-	if i := t.findExit(&k); i != 0 {
+	if i := t.findExit(exit, v.Dst, v.Src, p, v.Proto); i != 0 {
 		return i, packet.OK
 	}
 	return 0, packet.NoFlow
 }
 
 // inError finds the flow of an ICMP error about a packet that the LAN sent.
-func (t *Table) inError(b []byte, v *packet.View, exit uint16, now Tick) (Flow, packet.Reason) {
-	var e packet.View
-	if !carried(v) || v.Embedded(b, &e) != packet.OK || e.Src != v.Dst {
-		return Flow{}, packet.NoFlow
+func (t *Table) inError(b []byte, v *packet.View, exit uint16, now Tick) (f Flow, r packet.Reason) {
+	var q packet.View
+	if !carried(v) || v.Embedded(b, &q) != packet.OK || q.Src != v.Dst {
+		return f, packet.NoFlow
 	}
-	port, remote, ok := outPorts(&e)
+	port, remote, ok := outPorts(&q)
 	if !ok {
-		return Flow{}, packet.NoFlow
+		return f, packet.NoFlow
 	}
-	k := exitKey(exit, e.Src, e.Dst, port, remote, e.Proto)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance(now)
-	i := t.findExit(&k)
+	i := t.findExit(exit, q.Src, q.Dst, ports(port, remote), q.Proto)
 	if i == 0 {
-		return Flow{}, packet.NoFlow
+		return f, packet.NoFlow
 	}
-	t.flows.at(i).count(in, v.Len)
-	return t.flow(i), packet.OK
+	e := t.flows.at(i)
+	e.count(in, v.Len)
+	t.copy(&f, e)
+	return f, packet.OK
 }

@@ -26,7 +26,7 @@ func (m *mappings) init(s secret) {
 	m.secret = s
 	m.index = newIndex(func(i uint32) uint64 {
 		k := m.records.at(i).key()
-		return m.secret.hash(&k)
+		return k.hash(&m.secret)
 	})
 }
 
@@ -49,7 +49,7 @@ func (m *mappings) find(k *key, h uint64) uint32 {
 // one out of used when the endpoint has none. Each take needs a release.
 func (m *mappings) take(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) (uint16, bool) {
 	k := mappingKey(lan, lanPort, n, proto)
-	h := m.secret.hash(&k)
+	h := k.hash(&m.secret)
 	if i := m.find(&k, h); i != 0 {
 		r := m.records.at(i)
 		r.flows++
@@ -73,7 +73,7 @@ func (m *mappings) take(used *portSet, lan packet.Addr, lanPort, n uint16, proto
 // release undoes one take; the last one frees the port.
 func (m *mappings) release(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) {
 	k := mappingKey(lan, lanPort, n, proto)
-	h := m.secret.hash(&k)
+	h := k.hash(&m.secret)
 	i := m.find(&k, h)
 	if i == 0 {
 		return

@@ -12,33 +12,33 @@ import "turnout/classifier/packet"
 //	FlowTableFull    every flow in the table is worth more than a new one
 //
 // b and v are only read.
-func (t *Table) Open(b []byte, v *packet.View, p Pin, now Tick) (Flow, packet.Reason) {
+func (t *Table) Open(b []byte, v *packet.View, p Pin, now Tick) (f Flow, r packet.Reason) {
 	e := entry{lan: v.Src, remote: v.Dst, proto: v.Proto, line: p.Entry, by: p.By}
 	if r := e.start(b, v, p.Exit); r != packet.OK {
-		return Flow{}, r
+		return f, r
 	}
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance(now)
-	k := e.lanKey()
-	if i := t.findLAN(&k); i != 0 {
+	if i := t.findLAN(e.lan, e.remote, ports(e.lanPort, e.remotePort), e.proto); i != 0 {
 		t.remove(i)
 	}
 	if r := t.bind(&e, p); r != packet.OK {
-		return Flow{}, r
+		return f, r
 	}
 	if !t.makeRoom() {
 		t.unbind(&e)
-		return Flow{}, packet.FlowTableFull
+		return f, packet.FlowTableFull
 	}
 	e.started, e.touched = t.now, t.now
 	e.count(out, v.Len)
-	i := t.insert(&e)
+	t.insert(&e)
 	if v.Frag == packet.First && knowsPorts(v.Proto) {
 		t.early.note(v, fromLAN, ports(e.lanPort, e.remotePort), t.now)
 	}
-	return t.flow(i), packet.OK
+	t.copy(&f, &e)
+	return f, packet.OK
 }
 
 // start sets the ports and the first state of a flow that b begins.
@@ -117,8 +117,8 @@ func (t *Table) unbind(e *entry) {
 // unique reports, with NoFreePort, that another flow already looks like e from
 // the tunnel.
 func (t *Table) unique(e *entry) packet.Reason {
-	k := t.exitKey(e)
-	if t.findExit(&k) != 0 {
+	b := &t.bindings.list[e.binding]
+	if t.findExit(b.exit, b.external(e), e.remote, ports(e.port, e.remotePort), e.proto) != 0 {
 		return packet.NoFreePort
 	}
 	return packet.OK

@@ -8,7 +8,7 @@ import "turnout/classifier/packet"
 // that it quotes, a later fragment that of its first.
 //
 // b and v are only read. v is b's decoded view.
-func (t *Table) Out(b []byte, v *packet.View, now Tick) (Flow, bool) {
+func (t *Table) Out(b []byte, v *packet.View, now Tick) (f Flow, ok bool) {
 	if v.IsError {
 		return t.outError(b, v, now)
 	}
@@ -23,12 +23,12 @@ func (t *Table) Out(b []byte, v *packet.View, now Tick) (Flow, bool) {
 	t.advance(now)
 	i := t.outFlow(v)
 	if i == 0 {
-		return Flow{}, false
+		return f, false
 	}
 	e := t.flows.at(i)
 	if tcp && e.reopens(&s) {
 		t.remove(i)
-		return Flow{}, false
+		return f, false
 	}
 	if tcp {
 		t.tcpOut(i, &s)
@@ -36,7 +36,8 @@ func (t *Table) Out(b []byte, v *packet.View, now Tick) (Flow, bool) {
 		t.touch(i)
 	}
 	e.count(out, v.Len)
-	return t.flow(i), true
+	t.copy(&f, e)
+	return f, true
 }
 
 // outFlow looks for the flow of a packet from the LAN that is not an error.
@@ -54,8 +55,7 @@ func (t *Table) outFlow(v *packet.View) uint32 {
 		}
 		p = ports(lan, remote)
 	}
-	k := key{v.Src, v.Dst, p, uint32(v.Proto)}
-	i := t.findLAN(&k)
+	i := t.findLAN(v.Src, v.Dst, p, v.Proto)
 	if i != 0 && v.Frag == packet.First && knowsPorts(v.Proto) {
 		t.early.note(v, fromLAN, p, t.now)
 	}
@@ -65,24 +65,25 @@ func (t *Table) outFlow(v *packet.View) uint32 {
 // outError finds the flow of an ICMP error that a LAN host, or a router of the
 // LAN, sends about a packet that came to the LAN. It goes to the remote end of
 // that flow and nowhere else.
-func (t *Table) outError(b []byte, v *packet.View, now Tick) (Flow, bool) {
-	var e packet.View
-	if !carried(v) || v.Embedded(b, &e) != packet.OK || e.Src != v.Dst {
-		return Flow{}, false
+func (t *Table) outError(b []byte, v *packet.View, now Tick) (f Flow, ok bool) {
+	var q packet.View
+	if !carried(v) || v.Embedded(b, &q) != packet.OK || q.Src != v.Dst {
+		return f, false
 	}
-	port, remote, ok := inPorts(&e)
+	lan, remote, ok := inPorts(&q)
 	if !ok {
-		return Flow{}, false
+		return f, false
 	}
-	k := lanKey(e.Dst, e.Src, port, remote, e.Proto)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance(now)
-	i := t.findLAN(&k)
+	i := t.findLAN(q.Dst, q.Src, ports(lan, remote), q.Proto)
 	if i == 0 {
-		return Flow{}, false
+		return f, false
 	}
-	t.flows.at(i).count(out, v.Len)
-	return t.flow(i), true
+	e := t.flows.at(i)
+	e.count(out, v.Len)
+	t.copy(&f, e)
+	return f, true
 }

@@ -1,6 +1,10 @@
 package nat
 
-import "sync"
+import (
+	"sync"
+
+	"turnout/classifier/packet"
+)
 
 // Options of a Table.
 type Options struct {
@@ -39,14 +43,8 @@ func New(o Options) *Table {
 		t.max = defaultMaxFlows
 	}
 	t.max = min(t.max, recordMask)
-	t.byLAN = newIndex(func(i uint32) uint64 {
-		k := t.flows.at(i).lanKey()
-		return t.secret.hash(&k)
-	})
-	t.byExit = newIndex(func(i uint32) uint64 {
-		k := t.exitKey(t.flows.at(i))
-		return t.secret.hash(&k)
-	})
+	t.byLAN = newIndex(func(i uint32) uint64 { return t.lanHash(t.flows.at(i)) })
+	t.byExit = newIndex(func(i uint32) uint64 { return t.exitHash(t.flows.at(i)) })
 	t.mappings.init(t.secret)
 	t.early.secret = t.secret
 	return t
@@ -70,30 +68,35 @@ func (t *Table) advance(now Tick) Tick {
 }
 
 // findLAN returns the living flow of a packet from the LAN, 0 for none.
-func (t *Table) findLAN(k *key) uint32 {
-	h := t.secret.hash(k)
+func (t *Table) findLAN(lan, remote packet.Addr, p uint32, proto uint8) uint32 {
+	h := t.secret.hash(lan, remote, p, uint32(proto))
 	for at := uint32(0); ; at++ {
 		var i uint32
 		i, at = t.byLAN.candidate(h, at)
 		if i == 0 {
 			return 0
 		}
-		if t.flows.at(i).lanKey() == *k {
+		e := t.flows.at(i)
+		if e.lan == lan && e.remote == remote && ports(e.lanPort, e.remotePort) == p && e.proto == proto {
 			return t.alive(i)
 		}
 	}
 }
 
 // findExit returns the living flow of a packet out of a tunnel, 0 for none.
-func (t *Table) findExit(k *key) uint32 {
-	h := t.secret.hash(k)
+func (t *Table) findExit(exit uint16, ext, remote packet.Addr, p uint32, proto uint8) uint32 {
+	h := t.secret.hash(ext, remote, p, exitTag(exit, proto))
 	for at := uint32(0); ; at++ {
 		var i uint32
 		i, at = t.byExit.candidate(h, at)
 		if i == 0 {
 			return 0
 		}
-		if t.exitKey(t.flows.at(i)) == *k {
+		e := t.flows.at(i)
+		if e.remote != remote || ports(e.port, e.remotePort) != p || e.proto != proto {
+			continue
+		}
+		if b := &t.bindings.list[e.binding]; b.exit == exit && b.external(e) == ext {
 			return t.alive(i)
 		}
 	}
@@ -110,7 +113,7 @@ func (t *Table) alive(i uint32) uint32 {
 }
 
 // insert enters e, whose keys must be new, and counts it at its binding.
-func (t *Table) insert(e *entry) uint32 {
+func (t *Table) insert(e *entry) {
 	i := t.free
 	if i != 0 {
 		t.free = t.flows.at(i).next
@@ -118,21 +121,18 @@ func (t *Table) insert(e *entry) uint32 {
 		i = t.flows.extend()
 	}
 	*t.flows.at(i) = *e
-	lan, exit := e.lanKey(), t.exitKey(e)
-	t.byLAN.add(i, t.secret.hash(&lan))
-	t.byExit.add(i, t.secret.hash(&exit))
+	t.byLAN.add(i, t.lanHash(e))
+	t.byExit.add(i, t.exitHash(e))
 	t.enqueue(i)
 	t.bindings.list[e.binding].flows++
 	t.n++
-	return i
 }
 
 // remove forgets flow i and gives back its port.
 func (t *Table) remove(i uint32) {
 	e := t.flows.at(i)
-	lan, exit := e.lanKey(), t.exitKey(e)
-	t.byLAN.remove(i, t.secret.hash(&lan))
-	t.byExit.remove(i, t.secret.hash(&exit))
+	t.byLAN.remove(i, t.lanHash(e))
+	t.byExit.remove(i, t.exitHash(e))
 	t.dequeue(i)
 	b := &t.bindings.list[e.binding]
 	b.flows--
@@ -178,7 +178,7 @@ func (t *Table) Each(f func(Flow) bool) {
 		for ; i < t.flows.next && n < len(flows); i++ {
 			e := t.flows.at(i)
 			if e.binding != 0 && t.now-e.touched < timers[e.state].normal {
-				flows[n] = t.flow(i)
+				t.copy(&flows[n], e)
 				n++
 			}
 		}

@@ -20,33 +20,34 @@ func (r *rig) verify() {
 		port    uint16
 	}
 	seen := map[key]bool{}
-	ports := map[endpoint]uint16{}
+	mapped := map[endpoint]uint16{}
 	perBinding := map[uint16]uint32{}
 	for i := uint32(1); i < t.flows.next; i++ {
 		e := t.flows.at(i)
 		if e.binding == 0 {
 			continue
 		}
-		lan, exit := e.lanKey(), t.exitKey(e)
+		b := &t.bindings.list[e.binding]
+		exit := key{b.external(e), e.remote, ports(e.port, e.remotePort), exitTag(b.exit, e.proto)}
 		if seen[exit] {
 			r.Fatalf("two flows look alike from the tunnel: %+v", exit)
 		}
 		seen[exit] = true
-		if !r.indexed(&t.byLAN, i, &lan) || !r.indexed(&t.byExit, i, &exit) {
+		if !indexed(&t.byLAN, i, t.lanHash(e)) || !indexed(&t.byExit, i, t.exitHash(e)) {
 			r.Fatalf("flow %+v is not in both indexes", e)
 		}
 		perBinding[e.binding]++
-		if b := &t.bindings.list[e.binding]; b.masquerade && b.ports(e.proto) != nil {
-			ports[endpoint{e.binding, e.proto, e.lan, e.lanPort}] = e.port
+		if b.masquerade && b.ports(e.proto) != nil {
+			mapped[endpoint{e.binding, e.proto, e.lan, e.lanPort}] = e.port
 		}
 	}
 	if len(seen) != t.n {
 		r.Fatalf("%d flows in the slab, %d counted", len(seen), t.n)
 	}
-	if len(ports) != t.mappings.index.used {
-		r.Fatalf("%d mappings for %d endpoints", t.mappings.index.used, len(ports))
+	if len(mapped) != t.mappings.index.used {
+		r.Fatalf("%d mappings for %d endpoints", t.mappings.index.used, len(mapped))
 	}
-	r.verifyPorts(len(ports))
+	r.verifyPorts(len(mapped))
 	for n := range t.bindings.list {
 		if t.bindings.list[n].flows != perBinding[uint16(n)] {
 			r.Fatalf("binding %d counts %d flows of %d", n, t.bindings.list[n].flows, perBinding[uint16(n)])
@@ -55,9 +56,8 @@ func (r *rig) verify() {
 	r.verifyQueues()
 }
 
-// indexed reports whether record i stands in x where k leads.
-func (r *rig) indexed(x *index, i uint32, k *key) bool {
-	h := r.secret.hash(k)
+// indexed reports whether record i stands in x where h leads.
+func indexed(x *index, i uint32, h uint64) bool {
 	for at := uint32(0); ; at++ {
 		var c uint32
 		if c, at = x.candidate(h, at); c == i || c == 0 {

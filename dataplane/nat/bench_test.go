@@ -1,0 +1,155 @@
+package nat
+
+import (
+	"fmt"
+	"testing"
+
+	"turnout/classifier/packet"
+)
+
+// crowd makes packets of many flows without memory of its own that would
+// disturb the caches: flow i is a number.
+type crowd struct {
+	proto uint8
+	b     []byte
+	v     packet.View
+}
+
+func newCrowd(tb testing.TB, proto uint8) *crowd {
+	c := &crowd{proto: proto}
+	if proto == packet.TCP {
+		c.b = tcp(v4.lan1, 5000, v4.remote1, 443, ack, 1000, 9000).bytes()
+	} else {
+		c.b = udp(v4.lan1, 5000, v4.remote1, 443).bytes()
+	}
+	c.v = *decode(tb, c.b)
+	return c
+}
+
+// flow returns a packet of flow i: 250 LAN hosts, many remote ends, no port of
+// a LAN host used twice but for one in 50,000 flows.
+func (c *crowd) flow(i uint32) *packet.View {
+	c.v.Src = packet.Addr4(0xc0a80001 + i%250)
+	c.v.SrcPort = uint16(10000 + i/250%50000)
+	c.v.Dst = packet.Addr4(0x08000000 + i/1000)
+	return &c.v
+}
+
+func (c *crowd) open(tb testing.TB, t *Table, from, to uint32, pin Pin) {
+	for i := from; i < to; i++ {
+		if _, r := t.Open(c.b, c.flow(i), pin, 1); r != packet.OK {
+			tb.Fatalf("flow %d: %v", i, r)
+		}
+	}
+}
+
+var protocols = map[string]uint8{"tcp": packet.TCP, "udp": packet.UDP}
+
+// step gives the next of a cheap pseudo-random walk below n.
+func walk(x *uint32, n uint32) uint32 {
+	*x = *x*1664525 + 1013904223
+	return uint32(uint64(*x) * uint64(n) >> 32)
+}
+
+var sites = Pin{Exit: 3}
+
+func BenchmarkOutHit(b *testing.B) {
+	for _, n := range []uint32{1000, 100_000, 1_000_000} {
+		for name, proto := range protocols {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				t := New(Options{MaxFlows: 1 << 20})
+				c := newCrowd(b, proto)
+				c.open(b, t, 0, n, sites)
+				x := uint32(1)
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, ok := t.Out(c.b, c.flow(walk(&x, n)), 1); !ok {
+						b.Fatal("lost")
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkInHit(b *testing.B) {
+	for _, n := range []uint32{1000, 50_000} {
+		for name, proto := range protocols {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				t := New(Options{MaxFlows: 1 << 20})
+				c := newCrowd(b, proto)
+				c.open(b, t, 0, n, v4.pin1())
+				ext := make([]uint16, n)
+				i := uint32(0)
+				t.Each(func(f Flow) bool { ext[i] = f.Port; i++; return true })
+				x := uint32(1)
+				b.ReportAllocs()
+				for b.Loop() {
+					i := walk(&x, n)
+					v := c.flow(i)
+					v.Src, v.Dst = v.Dst, v4.ext1
+					v.SrcPort, v.DstPort = 443, ext[i]
+					_, r := t.In(c.b, v, 3, 1)
+					v.DstPort = 443
+					if r != packet.OK {
+						b.Fatal(r)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkMiss is what a packet without a flow costs before policy is asked.
+func BenchmarkMiss(b *testing.B) {
+	t := New(Options{MaxFlows: 1 << 20})
+	c := newCrowd(b, packet.UDP)
+	c.open(b, t, 0, 100_000, sites)
+	x := uint32(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := t.Out(c.b, c.flow(1_000_000+walk(&x, 1_000_000)), 1); ok {
+			b.Fatal("found")
+		}
+	}
+}
+
+// BenchmarkNew is a new flow: miss, mapping, port and insertion. The table is
+// full most of the time, so that each also pushes out an old one.
+func BenchmarkNew(b *testing.B) {
+	for name, c := range map[string]struct {
+		proto uint8
+		pin   Pin
+	}{
+		"tcp/masquerade": {packet.TCP, v4.pin1()},
+		"udp/masquerade": {packet.UDP, v4.pin1()},
+		"udp/none":       {packet.UDP, sites},
+	} {
+		b.Run(name, func(b *testing.B) {
+			t := New(Options{MaxFlows: 50_000})
+			cr := newCrowd(b, c.proto)
+			i := uint32(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				v := cr.flow(i)
+				i++
+				if _, ok := t.Out(cr.b, v, 1); ok {
+					b.Fatal("found")
+				}
+				if _, r := t.Open(cr.b, v, c.pin, 1); r != packet.OK {
+					b.Fatal(r)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFill is the life of a table up to a million flows, growth included.
+func BenchmarkFill(b *testing.B) {
+	c := newCrowd(b, packet.TCP)
+	for b.Loop() {
+		t := New(Options{MaxFlows: 1 << 20})
+		c.open(b, t, 0, 1_000_000, v4.pin1())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e6, "ns/flow")
+}
