@@ -128,7 +128,7 @@ func printLost(out io.Writer, lost []control.Lost) {
 		if l.Lost == "later" {
 			why = "matches too, but comes later"
 		}
-		fmt.Fprintf(out, "  %s: %s (%s)\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
+		fmt.Fprintf(out, "  %s: %s; %s\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
 	}
 	if left := len(lost) - shown; left > 0 {
 		fmt.Fprintf(out, "  and %d more, which --json lists\n", left)
