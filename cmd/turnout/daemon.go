@@ -15,7 +15,7 @@ import (
 // A gateway is a running router, as wire.go builds it.
 type gateway interface {
 	Status() control.Status
-	Explain(control.Query) (control.Answer, error)
+	Explain(control.Query) control.Answer
 	Done() <-chan error // a failure that the router cannot live with
 	Stop(keepGuard bool) error
 }

@@ -27,9 +27,9 @@ type fakeDaemon struct {
 
 func (f *fakeDaemon) Status() Status { return f.status }
 
-func (f *fakeDaemon) Explain(q Query) (Answer, error) {
+func (f *fakeDaemon) Explain(q Query) Answer {
 	f.asked = q
-	return Answer{Exit: "tunnel", Tunnel: "sweden", By: "rule", Match: &Line{Text: "x", File: "t.toml", Line: 3}}, q.Validate()
+	return Answer{Exit: "tunnel", Tunnel: "sweden", By: "rule", Match: &Line{Text: "x", File: "t.toml", Line: 3}}
 }
 
 func (f *fakeDaemon) Stop(keepGuard bool) error {

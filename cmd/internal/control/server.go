@@ -24,7 +24,7 @@ const maxRequest = 64 << 10 // bytes of a request's body; no request of ours com
 // goroutines at once.
 type Daemon interface {
 	Status() Status
-	Explain(Query) (Answer, error) // the error says what is wrong with the query
+	Explain(Query) Answer // the query is valid
 	// Stop undoes what the daemon did to the host, but for the guard when
 	// keepGuard, and returns when that is done. The process ends soon after.
 	Stop(keepGuard bool) error
@@ -121,12 +121,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &q) {
 		return
 	}
-	a, err := s.daemon.Explain(q)
-	if err != nil {
+	if err := q.Validate(); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	reply(w, http.StatusOK, a)
+	reply(w, http.StatusOK, s.daemon.Explain(q))
 }
 
 // stopTime is how long an orderly stop may take, hooks included.

@@ -10,9 +10,9 @@ import (
 // that source. It asks the table again for each such line, with the first
 // address of each prefix that the line names, so that the table stays the only
 // judge of what matches.
-func (s source) depends(asked control.Query, v packet.View, winner int32) []control.Line {
+func (s Source) depends(asked control.Query, v packet.View, winner int32) []control.Line {
 	lines := []control.Line{}
-	entries := s.table.Policy().Entries
+	entries := s.Table.Policy().Entries
 	for i := range entries {
 		if winner >= 0 && int32(i) > winner {
 			break // comes after a line that matches: only lines before it can overrule
@@ -26,7 +26,7 @@ func (s source) depends(asked control.Query, v packet.View, winner int32) []cont
 
 // decides reports whether entry i decides for some source that was not asked
 // for by name.
-func (s source) decides(i int32, e *classifier.Entry, asked control.Query, v packet.View) bool {
+func (s Source) decides(i int32, e *classifier.Entry, asked control.Query, v packet.View) bool {
 	from, ports := e.From, e.FromPorts
 	if asked.From.IsValid() {
 		from = nil
@@ -49,7 +49,7 @@ func (s source) decides(i int32, e *classifier.Entry, asked control.Query, v pac
 			if len(ports) > 0 {
 				w.SrcPort = ports[p].Lo
 			}
-			if s.table.Lookup(&w).Entry == i {
+			if s.Table.Lookup(&w).Entry == i {
 				return true
 			}
 		}

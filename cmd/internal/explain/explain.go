@@ -12,11 +12,15 @@ import (
 	"turnout/cmd/internal/control"
 )
 
-// A source is what answers are made of. It is only read.
-type source struct {
-	table *classifier.Table
-	lan   []netip.Prefix
-	live  func(group classifier.ExitID) classifier.ExitID
+// A Source is what answers are made of. It is only read.
+type Source struct {
+	Table *classifier.Table
+	// LAN lists the captured prefixes; empty when they are not known, as
+	// offline for a configuration that names interfaces only.
+	LAN []netip.Prefix
+	// Live returns the member of a group that carries new flows now; nil means
+	// each group's first.
+	Live func(group classifier.ExitID) classifier.ExitID
 }
 
 // Stand-ins for what a query leaves open: a host of the most common home
@@ -28,19 +32,12 @@ var (
 
 const standInPort = 49152
 
-// Answer answers q. lan lists the captured prefixes; it is empty when they are
-// not known, as offline for a configuration that names interfaces only. live
-// returns the member of a group that carries new flows now; nil means each
-// group's first. The error says what is wrong with q.
-func Answer(q control.Query, table *classifier.Table, lan []netip.Prefix, live func(classifier.ExitID) classifier.ExitID) (control.Answer, error) {
-	if err := q.Validate(); err != nil {
-		return control.Answer{}, err
-	}
-	s := source{table, lan, live}
+// Explain answers q, which is valid.
+func (s Source) Explain(q control.Query) control.Answer {
 	asked := q
 	q = s.complete(q)
 	v := view(q)
-	e := table.Explain(&v)
+	e := s.Table.Explain(&v)
 	a := control.Answer{
 		By:   e.By.String(),
 		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
@@ -50,7 +47,7 @@ func Answer(q control.Query, table *classifier.Table, lan []netip.Prefix, live f
 		Note:       s.note(q),
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
-	p := table.Policy()
+	p := s.Table.Policy()
 	if e.Entry >= 0 {
 		l := line(&p.Entries[e.Entry])
 		a.Match = &l
@@ -66,12 +63,12 @@ func Answer(q control.Query, table *classifier.Table, lan []netip.Prefix, live f
 	for _, l := range e.Considered {
 		a.Considered = append(a.Considered, s.lost(&p.Entries[l.Entry], l.Field))
 	}
-	return a, nil
+	return a
 }
 
 // complete fills in the stand-ins, and lets "icmp" mean the one of the
 // address's family.
-func (s source) complete(q control.Query) control.Query {
+func (s Source) complete(q control.Query) control.Query {
 	q.To, q.From = q.To.Unmap(), q.From.Unmap()
 	if q.To.Is6() && q.Proto == packet.ICMP {
 		q.Proto = packet.ICMPv6
@@ -86,8 +83,8 @@ func (s source) complete(q control.Query) control.Query {
 }
 
 // firstHost returns the first address of the LAN that a host can have.
-func (s source) firstHost(v4 bool) netip.Addr {
-	for _, p := range s.lan {
+func (s Source) firstHost(v4 bool) netip.Addr {
+	for _, p := range s.LAN {
 		if p.Addr().Is4() != v4 {
 			continue
 		}
@@ -131,15 +128,15 @@ func view(q control.Query) packet.View {
 
 // exit names an exit: its kind, the tunnel that carries, and the group that
 // policy spoke of.
-func (s source) exit(id classifier.ExitID) (kind, tunnel, group string) {
-	exits := s.table.Policy().Exits
+func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
+	exits := s.Table.Policy().Exits
 	x := &exits[id]
 	if x.Kind == classifier.KindGroup {
 		group = x.Name
 		// Groups may hold groups; conf refuses cycles, the bound makes sure.
 		for n := 0; x.Kind == classifier.KindGroup && len(x.Members) > 0 && n < len(exits); n++ {
-			if s.live != nil {
-				id = s.live(id)
+			if s.Live != nil {
+				id = s.Live(id)
 			} else {
 				id = x.Members[0]
 			}
@@ -152,7 +149,7 @@ func (s source) exit(id classifier.ExitID) (kind, tunnel, group string) {
 	return exits[id].Name, "", group
 }
 
-func (s source) lost(e *classifier.Entry, field string) control.Lost {
+func (s Source) lost(e *classifier.Entry, field string) control.Lost {
 	l := control.Lost{By: e.By.String(), Match: line(e), Lost: field}
 	l.Exit, l.Tunnel, l.Group = s.exit(e.Exit)
 	return l
@@ -163,14 +160,14 @@ func line(e *classifier.Entry) control.Line {
 }
 
 // note says what the host does to the packet before policy is asked.
-func (s source) note(q control.Query) string {
+func (s Source) note(q control.Query) string {
 	var inFrom, inTo bool
-	for _, p := range s.lan {
+	for _, p := range s.LAN {
 		inFrom = inFrom || p.Contains(q.From)
 		inTo = inTo || p.Contains(q.To)
 	}
 	switch {
-	case len(s.lan) == 0:
+	case len(s.LAN) == 0:
 		return ""
 	case inTo:
 		return "the destination is in the LAN: the kernel delivers it, policy is not asked"
