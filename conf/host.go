@@ -96,14 +96,28 @@ func (l *loader) host(t *table, h *Host) {
 	h.Priority = uint32(t.number("priority", int64(h.Priority), 1, maxPriority))
 	h.AdjustFirewall = t.flag("adjust_firewall", false)
 	t.unknown()
-	switch {
-	case h.Mark == 0 || h.Mark&^h.Mask != 0:
-		l.failf(t.pos("mark"), "mark = %#x with mark_mask = %#x; a mark is not 0 and lies within its mask", h.Mark, h.Mask)
-	case h.DirectMark == 0 || h.DirectMark&^h.DirectMask != 0:
-		l.failf(t.pos("direct_mark"), "direct_mark = %#x with direct_mark_mask = %#x; a mark is not 0 and lies within its mask", h.DirectMark, h.DirectMask)
-	case h.Mark&h.DirectMask == h.DirectMark || h.DirectMark&h.Mask == h.Mark:
-		l.failf(t.pos("direct_mark"), "mark = %#x and direct_mark = %#x cannot be told apart under their masks; they have to differ there", h.Mark, h.DirectMark)
+	l.marks(t, h)
+}
+
+// marks checks the two marks against their masks and each other.
+func (l *loader) marks(t *table, h *Host) {
+	mark, direct := t.pos("mark"), t.pos("direct_mark")
+	ok := true
+	if h.Mark == 0 || h.Mark&^h.Mask != 0 {
+		l.failf(mark, "mark = %#x with mark_mask = %#x; a mark is not 0 and lies within its mask", h.Mark, h.Mask)
+		ok = false
 	}
+	if h.DirectMark == 0 || h.DirectMark&^h.DirectMask != 0 {
+		l.failf(direct, "direct_mark = %#x with direct_mark_mask = %#x; a mark is not 0 and lies within its mask", h.DirectMark, h.DirectMask)
+		ok = false
+	}
+	if !ok || h.Mark&h.DirectMask != h.DirectMark && h.DirectMark&h.Mask != h.Mark {
+		return
+	}
+	if !t.has("direct_mark") {
+		direct = mark
+	}
+	l.failf(direct, "mark = %#x and direct_mark = %#x cannot be told apart under their masks; they have to differ there", h.Mark, h.DirectMark)
 }
 
 // mark reads a 32-bit number, as such or as text.

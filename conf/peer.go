@@ -12,7 +12,10 @@ import (
 // peer reads the keys of [Peer], and collects what they mean for the policy.
 func (l *loader) peer(p *policyTunnel, s section) Peer {
 	peer := Peer{Name: s.name.text, Pos: s.pos}
-	var err error
+	err := checkLabel(peer.Name)
+	if err != nil {
+		l.failf(s.name.pos, "%s = %s; %v", s.name.key, show(peer.Name), err)
+	}
 	if key := s.one("PublicKey"); !key.given() {
 		l.failf(s.pos, "the peer has no public key; %v", errKey)
 	} else if peer.PublicKey, err = ParsePublicKey(key.text); err != nil {

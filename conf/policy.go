@@ -19,11 +19,13 @@ func (l *loader) finish(d *draft) {
 		p.Entries = append(p.Entries, d.tunnels[i].entries(tunnelExit(i))...)
 	}
 	p.Entries = append(p.Entries, l.defaults(x, d)...)
-	if len(l.errs) > 0 {
-		return // what follows would only repeat what is wrong
-	}
 	p.Exits = x.list
-	l.widen(d.cfg, p)
+	l.widen(d, p)
+	l.sharedPorts(d.cfg)
+	if len(l.errs) > 0 {
+		return // a policy with holes is no policy
+	}
+	setCovers(d.cfg, p)
 	l.warn(d, p)
 	p.Sort()
 	d.cfg.Policy = p

@@ -117,8 +117,13 @@ func hideKeys(text string) string { return wholeKey.ReplaceAllString(text, "(hid
 // maxShown is how much of a value a message repeats, in bytes.
 const maxShown = 64
 
+var plainNumber = regexp.MustCompile(`^-?[0-9]{1,20}$`)
+
 // show quotes a value that was read, for a message: one line, short, no keys.
 func show(text string) string {
+	if plainNumber.MatchString(text) {
+		return text
+	}
 	text = likeKey.ReplaceAllString(text, "(hidden)")
 	if len(text) > maxShown {
 		text = text[:maxShown] + "…"

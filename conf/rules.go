@@ -19,9 +19,10 @@ type rule struct {
 func (l *loader) rule(t *table) rule {
 	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
 	if s, ok := t.one("name"); ok {
-		if e.Name = s.text; len(s.text) > 64 || s.text != line("%s", s.text) {
-			l.failf(s.pos, "name = %s; up to 64 bytes on one line are allowed", show(s.text))
+		if err := checkLabel(s.text); err != nil {
+			l.failf(s.pos, "name = %s; %v", show(s.text), err)
 		}
+		e.Name = s.text
 	}
 	e.From = l.prefixes(t, "from")
 	e.To = l.prefixes(t, "to")

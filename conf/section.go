@@ -73,7 +73,7 @@ func quickSection(file string, s *wgquick.Section) section {
 				continue
 			}
 			pos := classifier.Pos{File: file, Line: l.Number}
-			out.values[l.Key.Name] = append(out.values[l.Key.Name], setting{key: l.Key.Name, text: item, line: l.Text, pos: pos})
+			out.values[l.Key.Name] = append(out.values[l.Key.Name], setting{key: l.Key.Name, text: item, line: hideKeys(l.Text), pos: pos})
 		}
 	}
 	return out

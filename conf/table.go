@@ -163,23 +163,27 @@ func (t *table) table(key string) *table {
 // tables returns the tables [[key]].
 func (t *table) tables(key string) (out []*table) {
 	n := t.place.child(key)
+	what := "[[" + key + "]]"
+	if strings.HasPrefix(t.what, "[[") {
+		what = strings.TrimSuffix(t.what, "]]") + "." + key + "]]"
+	}
 	switch v := t.get(key).(type) {
 	case nil:
 	case []map[string]any:
 		for i := range v {
-			out = append(out, t.sub("[["+key+"]]", v[i], n.item(i)))
+			out = append(out, t.sub(what, v[i], n.item(i)))
 		}
 	case []any:
 		for i := range v {
 			vals, ok := v[i].(map[string]any)
 			if !ok {
-				t.failf(t.pos(key), "%s holds %s; [[%s]] tables are wanted", key, kindOf(v[i]), key)
+				t.failf(t.pos(key), "%s holds %s; %s tables are wanted", key, kindOf(v[i]), what)
 				return nil
 			}
-			out = append(out, t.sub("[["+key+"]]", vals, n.item(i)))
+			out = append(out, t.sub(what, vals, n.item(i)))
 		}
 	default:
-		t.failf(t.pos(key), "%s is %s; [[%s]] tables are wanted", key, kindOf(v), key)
+		t.failf(t.pos(key), "%s is %s; %s tables are wanted", key, kindOf(v), what)
 	}
 	return out
 }

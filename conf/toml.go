@@ -17,7 +17,9 @@ func (l *loader) toml(d *draft, path string, data []byte, mode fs.FileMode) {
 	if t == nil {
 		return
 	}
-	d.def, _ = t.one("default")
+	if s, ok := t.one("default"); ok {
+		d.def = s
+	}
 	l.lan(t.table("lan"), &d.cfg.LAN)
 	l.uplink(t.table("uplink"), &d.cfg.Uplink)
 	l.host(t.table("host"), &d.cfg.Host)
@@ -49,7 +51,7 @@ func (l *loader) decode(path, text string) *table {
 		l.syntax(at, text, err)
 		return nil
 	}
-	return &table{report: &l.report, file: path, what: "the file's top level", at: at, src: text, vals: vals, place: place}
+	return &table{report: &l.report, file: path, what: "the top level", at: at, src: text, vals: vals, place: place}
 }
 
 // syntax reports the first error of a file that is no TOML. What the library

@@ -34,6 +34,7 @@ type policyTunnel struct {
 	routes  []policyLine
 	allowed []policyLine
 	routed  bool // allowed takes part
+	broken  bool // it has errors of its own; nothing more can be said about it
 }
 
 // policyLine is a route with the line that it came from.
@@ -57,6 +58,7 @@ func (l *loader) tunnels(d *draft) {
 
 func (l *loader) tunnel(raw *rawTunnel) (Tunnel, policyTunnel) {
 	t := Tunnel{Name: raw.name.text, Pos: raw.pos, NAT: raw.nat}
+	before := len(l.errs)
 	if err := checkName(t.Name); err != nil && raw.name.given() {
 		l.failf(raw.name.pos, "%s = %s cannot name a tunnel; %v", raw.name.key, show(t.Name), err)
 	}
@@ -71,9 +73,10 @@ func (l *loader) tunnel(raw *rawTunnel) (Tunnel, policyTunnel) {
 		t.Peers = append(t.Peers, l.peer(&p, s))
 	}
 	l.samePeers(&t, peers)
-	if len(t.Addresses) == 0 && t.NAT == Masquerade {
+	if len(raw.iface.values["Address"]) == 0 && t.NAT == Masquerade {
 		l.failf(raw.pos, "the tunnel has no Address; nat = \"masquerade\" needs one, only nat = \"none\" does without")
 	}
+	p.broken = len(l.errs) > before
 	return t, p
 }
 

@@ -17,12 +17,29 @@ var name = regexp.MustCompile(`^[A-Za-z0-9_=+.-]{1,64}$`)
 
 const nameRule = "1 to 64 of letters, digits and _ = + . - are allowed"
 
+// errKeyAsName: names are printed everywhere, and a key without a slash would
+// pass for one.
+var errKeyAsName = errors.New("it is a key; a name is wanted")
+
+// checkLabel objects to what cannot be printed beside a rule or a peer.
+func checkLabel(text string) error {
+	switch {
+	case wholeKey.MatchString(text):
+		return errKeyAsName
+	case len(text) > 64 || text != line("%s", text):
+		return errors.New("up to 64 bytes on one line are allowed")
+	}
+	return nil
+}
+
 // reserved are the names of the built-in exits.
 var reserved = []string{"direct", "drop", "reject"}
 
 // checkName objects to what cannot name a tunnel or a group.
 func checkName(text string) error {
 	switch {
+	case wholeKey.MatchString(text):
+		return errKeyAsName
 	case !name.MatchString(text):
 		return errors.New(nameRule)
 	case slices.Contains(reserved, text):

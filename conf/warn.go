@@ -9,7 +9,6 @@ import (
 // warn says what is legal but probably not meant.
 func (l *loader) warn(d *draft, p *classifier.Policy) {
 	l.sharedPrefixes(d)
-	l.sharedPorts(d.cfg)
 	l.sharedServers(d.cfg)
 	for i := range d.cfg.Tunnels {
 		l.lonely(&d.cfg.Tunnels[i], &p.Exits[tunnelExit(i)])

@@ -13,8 +13,8 @@ import (
 // AllowedIPs tell the peers apart: what they do not cover is an error where the
 // policy says so in as many words, and is rejected otherwise.
 
-// widen sets Widened4, Widened6 and the exits' Covers.
-func (l *loader) widen(c *Config, p *classifier.Policy) {
+// widen sets Widened4 and Widened6, and objects to what no device can carry.
+func (l *loader) widen(d *draft, p *classifier.Policy) {
 	warned := map[classifier.ExitID]family{}
 	for i := range p.Entries {
 		e := &p.Entries[i]
@@ -22,17 +22,37 @@ func (l *loader) widen(c *Config, p *classifier.Policy) {
 			continue
 		}
 		for _, id := range tunnelsBehind(p, e.Exit) {
-			t := &c.Tunnels[id-classifier.FirstNamed]
-			if len(t.Peers) == 1 {
+			n := id - classifier.FirstNamed
+			switch t := &d.cfg.Tunnels[n]; {
+			case d.tunnels[n].broken:
+			case len(t.Peers) == 1:
 				l.widenOne(t, e, id, warned)
-			} else {
+			default:
 				l.covered(t, e)
 			}
 		}
 	}
+}
+
+// setCovers tells the exits what they can carry. A group carries what its first
+// member does, which is the one to carry.
+func setCovers(c *Config, p *classifier.Policy) {
 	for i := range c.Tunnels {
 		p.Exits[tunnelExit(i)].Covers = c.Tunnels[i].covers()
 	}
+	for i := range p.Exits {
+		if p.Exits[i].Kind == classifier.KindGroup {
+			p.Exits[i].Covers = p.Exits[firstTunnel(p, classifier.ExitID(i))].Covers
+		}
+	}
+}
+
+// firstTunnel follows first members down to a tunnel.
+func firstTunnel(p *classifier.Policy, id classifier.ExitID) classifier.ExitID {
+	for p.Exits[id].Kind == classifier.KindGroup {
+		id = p.Exits[id].Members[0]
+	}
+	return id
 }
 
 // tunnelsBehind lists the tunnels that an exit may turn out to be.

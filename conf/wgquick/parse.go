@@ -120,7 +120,11 @@ func (p *parser) header(text string) {
 		p.file.Peers = append(p.file.Peers, Section{Line: p.number})
 		p.section, p.keys = &p.file.Peers[len(p.file.Peers)-1], Peer
 	default:
-		p.fail(p.number, "unknown section; allowed are [Interface] and [Peer]")
+		name := strings.TrimSuffix(text[1:], "]")
+		if !word.MatchString(name) {
+			name = "…"
+		}
+		p.fail(p.number, "unknown section [%s]; allowed are [Interface] and [Peer]", name)
 		p.section, p.lost = nil, true
 	}
 	p.settleName(p.section)

@@ -1,0 +1,58 @@
+package conf
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Every file of testdata/bad has its errors, as the operator sees them, in a
+// golden file beside it.
+func TestBadConfigurations(t *testing.T) {
+	t.Chdir("testdata/bad")
+	var files []string
+	for _, pattern := range []string{"*.toml", "*.conf"} {
+		list, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, list...)
+	}
+	if len(files) < 35 {
+		t.Fatalf("only %d bad configurations", len(files))
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			_, err := Load(file, Options{Purpose: ForExplain})
+			var problems Problems
+			if !errors.As(err, &problems) || len(problems) == 0 {
+				t.Fatalf("Load returned %v, not Problems", err)
+			}
+			got := err.Error() + "\n"
+			golden := file + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("errors are\n%swant\n%s", got, want)
+			}
+			for text := range strings.Lines(got) {
+				where, what, ok := strings.Cut(text, ": ")
+				if !ok || what == "" || where == "" {
+					t.Errorf("this is no file:line: what: %s", text)
+				}
+			}
+		})
+	}
+}
