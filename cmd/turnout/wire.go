@@ -11,7 +11,7 @@ import (
 	"turnout/classifier"
 	"turnout/classifier/packet"
 	"turnout/cmd/internal/control"
-	"turnout/cmd/internal/explain"
+	answering "turnout/cmd/internal/explain"
 	"turnout/conf"
 	"turnout/dataplane"
 	"turnout/dataplane/host"
@@ -169,7 +169,7 @@ func (r *router) Stop(keepGuard bool) error {
 // Explain answers with the live table.
 func (r *router) Explain(q control.Query) control.Answer {
 	plan := r.engine.Plan()
-	return explain.Source{Table: plan.Table, LAN: r.prefixes(), Live: plan.Resolve}.Explain(q)
+	return answering.Source{Table: plan.Table, LAN: r.prefixes(), Live: plan.Resolve}.Explain(q)
 }
 
 func (r *router) prefixes() []netip.Prefix {

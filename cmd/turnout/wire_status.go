@@ -49,8 +49,10 @@ func (t *tunnel) status() control.Tunnel {
 	s.ListenPort = d.ListenPort
 	for _, p := range d.Peers {
 		peer := control.Peer{
-			PublicKey: p.PublicKey.String(), Endpoint: p.Endpoint,
-			LastHandshake: p.LastHandshake, Rx: p.Rx, Tx: p.Tx,
+			PublicKey: p.PublicKey.String(), LastHandshake: p.LastHandshake, Rx: p.Rx, Tx: p.Tx,
+		}
+		if p.Endpoint.IsValid() {
+			peer.Endpoint = p.Endpoint.String()
 		}
 		for i := range t.conf.Peers {
 			if t.conf.Peers[i].PublicKey == p.PublicKey {
