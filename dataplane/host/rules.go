@@ -14,12 +14,12 @@ import (
 
 // Priorities of the rules, relative to Spec.Priority.
 const (
-	ruleOwn      = iota // A: our own sockets go by main
-	ruleOwnStop         // B: ... and never into our own TUN device
-	ruleDirect          //    LAN packets that answer an inbound connection
-	ruleReturn          // C: what the process writes to the TUN device
-	ruleInside          // D: the LAN to itself and to [lan] local
-	ruleCapture         // E: everything else of the LAN
+	ruleOwn     = iota // A: our own sockets go by main
+	ruleOwnStop        // B: ... and never into our own TUN device
+	ruleDirect         //    LAN packets that answer an inbound connection
+	ruleReturn         // C: what the process writes to the TUN device
+	ruleInside         // D: the LAN to itself and to [lan] local
+	ruleCapture        // E: everything else of the LAN
 	numPriorities
 )
 

@@ -18,7 +18,7 @@ type Spec struct {
 	Uplinks []string       // ways out of the host; may be among LAN (a stick), may be empty
 
 	Mark, Mask             uint32 // of our own sockets
-	DirectMark, DirectMask uint32 // of LAN packets that pass by the main table; shares no bit with Mask
+	DirectMark, DirectMask uint32 // of LAN packets that pass by the main table; differs from Mark under both masks
 
 	Table    uint32 // routing table that holds nothing but our default
 	Priority uint32 // of the first of numPriorities rules
@@ -61,8 +61,9 @@ func (s *Spec) validNumbers() error {
 		return fmt.Errorf("mark %#x does not fit mask %#x: it must be non-zero and inside", s.Mark, s.Mask)
 	case s.DirectMark == 0 || s.DirectMark&^s.DirectMask != 0:
 		return fmt.Errorf("direct mark %#x does not fit mask %#x: it must be non-zero and inside", s.DirectMark, s.DirectMask)
-	case s.Mask&s.DirectMask != 0:
-		return fmt.Errorf("masks %#x and %#x overlap: the mark and the direct mark need bits of their own", s.Mask, s.DirectMask)
+	case s.Mark&s.DirectMask == s.DirectMark || s.DirectMark&s.Mask == s.Mark:
+		return fmt.Errorf("mark %#x/%#x and direct mark %#x/%#x cannot be told apart: choose values that differ under both masks",
+			s.Mark, s.Mask, s.DirectMark, s.DirectMask)
 	case s.Table == 0 || s.Table >= 253 && s.Table <= 255:
 		return fmt.Errorf("routing table %d is the kernel's own: choose another", s.Table)
 	case s.Priority == 0 || s.Priority > 32766-numPriorities:

@@ -1,0 +1,50 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Restore undoes what the state file in runDir says, whether or not the
+// process that wrote it still runs. Without a state file there is nothing to
+// undo. With keepGuard the guard stays, and the state file to remove it by.
+//
+// The guard goes last, after forwarding is what it was: if anything before
+// fails, the LAN stays closed, the state file stays, and Restore can be
+// repeated.
+func Restore(runDir string, keepGuard bool) error {
+	h := newHand(nil)
+	s, err := loadState(runDir)
+	if err != nil || s == nil {
+		return err
+	}
+	if err := h.undo(s); err != nil {
+		return fmt.Errorf("restoring the host (the LAN stays closed; `turnout down` tries again): %w", err)
+	}
+	if keepGuard {
+		if err := h.keepGuard(); err != nil {
+			return err
+		}
+		return h.save(runDir, &State{Version: stateVersion, Host: s.Host, TUN: s.TUN, Guard: true})
+	}
+	if err := h.removeTable(); err != nil {
+		return err
+	}
+	return h.forget(runDir)
+}
+
+// undo takes back everything but the nft table, in the reverse order of Set. It
+// goes on after an error, to leave as little as it can.
+func (h *hand) undo(s *State) error {
+	errs := []error{
+		h.restoreSysctls(s.Sysctls, true),
+		h.removePasses(s.Firewall),
+		h.removeRules(s.Rules),
+	}
+	for _, t := range s.Tables {
+		errs = append(errs, h.removeRoutes(t, s.TUN))
+	}
+	return errors.Join(append(errs,
+		h.clearLink(s.TUN),
+		h.restoreSysctls(s.Sysctls, false))...)
+}
