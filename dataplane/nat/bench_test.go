@@ -26,11 +26,11 @@ func newCrowd(tb testing.TB, proto uint8) *crowd {
 	return c
 }
 
-// flow returns a packet of flow i: 250 LAN hosts, many remote ends, no port of
-// a LAN host used twice but for one in 50,000 flows.
+// flow returns a packet of flow i, below 8 million: 250 LAN hosts that use
+// their ports evenly, a remote end for each thousand flows.
 func (c *crowd) flow(i uint32) *packet.View {
 	c.v.Src = packet.Addr4(0xc0a80001 + i%250)
-	c.v.SrcPort = uint16(10000 + i/250%50000)
+	c.v.SrcPort = uint16(1024 + uint64(i)*40503%64512)
 	c.v.Dst = packet.Addr4(0x08000000 + i/1000)
 	return &c.v
 }
@@ -115,29 +115,62 @@ func BenchmarkMiss(b *testing.B) {
 }
 
 // BenchmarkNew is a new flow: miss, mapping, port and insertion. The table is
-// full most of the time, so that each also pushes out an old one.
+// full most of the time, so that each also pushes out an old one. 4,000 flows
+// fit in the second-level cache, 50,000 do not.
 func BenchmarkNew(b *testing.B) {
-	for name, c := range map[string]struct {
-		proto uint8
-		pin   Pin
-	}{
-		"tcp/masquerade": {packet.TCP, v4.pin1()},
-		"udp/masquerade": {packet.UDP, v4.pin1()},
-		"udp/none":       {packet.UDP, sites},
-	} {
-		b.Run(name, func(b *testing.B) {
-			t := New(Options{MaxFlows: 50_000})
-			cr := newCrowd(b, c.proto)
-			i := uint32(0)
+	for _, flows := range []int{4000, 50_000} {
+		for name, proto := range protocols {
+			b.Run(fmt.Sprintf("%s/masquerade/%d", name, flows), func(b *testing.B) {
+				benchmarkNew(b, flows, proto, v4.pin1())
+			})
+			b.Run(fmt.Sprintf("%s/none/%d", name, flows), func(b *testing.B) {
+				benchmarkNew(b, flows, proto, sites)
+			})
+		}
+	}
+}
+
+func benchmarkNew(b *testing.B, flows int, proto uint8, pin Pin) {
+	t := New(Options{MaxFlows: flows})
+	c := newCrowd(b, proto)
+	if proto == packet.TCP {
+		c.v.Flags = packet.SYN
+	}
+	i := uint32(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		v := c.flow(i)
+		i = (i + 1) % 8_000_000
+		if _, ok := t.Out(c.b, v, 1); ok {
+			b.Fatal("found")
+		}
+		if _, r := t.Open(c.b, v, pin, 1); r != packet.OK {
+			b.Fatal(r)
+		}
+	}
+}
+
+// BenchmarkInsert is a new flow in a table that has room.
+func BenchmarkInsert(b *testing.B) {
+	for name, proto := range protocols {
+		b.Run(name+"/masquerade", func(b *testing.B) {
+			t := New(Options{})
+			c := newCrowd(b, proto)
+			i, keep := uint32(0), uint32(4000)
 			b.ReportAllocs()
 			for b.Loop() {
-				v := cr.flow(i)
-				i++
-				if _, ok := t.Out(cr.b, v, 1); ok {
+				v := c.flow(i)
+				if _, ok := t.Out(c.b, v, 1); ok {
 					b.Fatal("found")
 				}
-				if _, r := t.Open(cr.b, v, c.pin, 1); r != packet.OK {
+				if _, r := t.Open(c.b, v, v4.pin1(), 1); r != packet.OK {
 					b.Fatal(r)
+				}
+				if i++; i%keep == 0 {
+					b.StopTimer()
+					t.DropExit(3)
+					i %= 8_000_000
+					b.StartTimer()
 				}
 			}
 		})

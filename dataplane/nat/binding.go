@@ -24,6 +24,7 @@ type bindings struct {
 	list  []binding
 	byKey map[bindingKey]uint16
 	free  []uint16
+	hint  [256]uint16 // by the low bits of the exit: the binding it had last
 }
 
 const maxBindings = 1 << 16
@@ -39,7 +40,12 @@ func (s *bindings) get(p Pin) uint16 {
 	if !p.Masquerade {
 		k.addr = packet.Addr{}
 	}
+	hint := &s.hint[p.Exit%256]
+	if b := &s.list[*hint]; *hint != 0 && b.exit == k.exit && b.masquerade == k.masquerade && b.addr == k.addr {
+		return *hint
+	}
 	if n, ok := s.byKey[k]; ok {
+		*hint = n
 		return n
 	}
 	n := uint16(len(s.list))
@@ -64,6 +70,9 @@ func (s *bindings) dropIdle(exit uint16) {
 			delete(s.byKey, k)
 			s.list[n] = binding{}
 			s.free = append(s.free, n)
+			if s.hint[exit%256] == n {
+				s.hint[exit%256] = 0
+			}
 		}
 	}
 }

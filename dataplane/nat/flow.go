@@ -28,7 +28,8 @@ type Flow struct {
 	State               State
 
 	StartedAt, TouchedAt Tick // first packet; last one that kept the flow alive
-	// Traffic from the LAN and to it. A super-packet counts as one packet.
+	// Traffic from the LAN and to it, up to the packet before the one that asked.
+	// A super-packet counts as one packet.
 	BytesOut, BytesIn     uint64
 	PacketsOut, PacketsIn uint32
 }
@@ -55,7 +56,8 @@ const (
 	in  = 1
 )
 
-// count adds a packet of n bytes to the flow's traffic.
+// count adds a packet of n bytes to the flow's traffic. It comes after copy:
+// reading back in one piece what was just written in two would stall.
 func (e *entry) count(dir int, n uint16) {
 	e.packets[dir]++
 	e.bytes[dir] += uint64(n)

@@ -45,8 +45,8 @@ func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (f Flow, r p
 	if v.Frag == packet.First && knowsPorts(v.Proto) {
 		t.early.note(v, uint32(exit)+1, ports(e.port, e.remotePort), t.now)
 	}
-	e.count(in, v.Len)
 	t.copy(&f, e)
+	e.count(in, v.Len)
 	return f, packet.OK
 }
 
@@ -90,7 +90,7 @@ func (t *Table) inError(b []byte, v *packet.View, exit uint16, now Tick) (f Flow
 		return f, packet.NoFlow
 	}
 	e := t.flows.at(i)
-	e.count(in, v.Len)
 	t.copy(&f, e)
+	e.count(in, v.Len)
 	return f, packet.OK
 }

@@ -32,12 +32,12 @@ func (t *Table) Open(b []byte, v *packet.View, p Pin, now Tick) (f Flow, r packe
 		return f, packet.FlowTableFull
 	}
 	e.started, e.touched = t.now, t.now
+	t.copy(&f, &e)
 	e.count(out, v.Len)
 	t.insert(&e)
 	if v.Frag == packet.First && knowsPorts(v.Proto) {
 		t.early.note(v, fromLAN, ports(e.lanPort, e.remotePort), t.now)
 	}
-	t.copy(&f, &e)
 	return f, packet.OK
 }
 

@@ -35,8 +35,8 @@ func (t *Table) Out(b []byte, v *packet.View, now Tick) (f Flow, ok bool) {
 	} else {
 		t.touch(i)
 	}
-	e.count(out, v.Len)
 	t.copy(&f, e)
+	e.count(out, v.Len)
 	return f, true
 }
 
@@ -83,7 +83,7 @@ func (t *Table) outError(b []byte, v *packet.View, now Tick) (f Flow, ok bool) {
 		return f, false
 	}
 	e := t.flows.at(i)
-	e.count(out, v.Len)
 	t.copy(&f, e)
+	e.count(out, v.Len)
 	return f, true
 }

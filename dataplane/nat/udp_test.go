@@ -31,7 +31,7 @@ func TestUDPRoundTrip(t *testing.T) {
 			t.Fatalf("moved to exit %d", f.Exit)
 		}
 		n := uint64(v.Len)
-		if f.PacketsOut != 2 || f.PacketsIn != 1 || f.BytesOut != 2*n || f.BytesIn != n {
+		if f = r.only(); f.PacketsOut != 2 || f.PacketsIn != 1 || f.BytesOut != 2*n || f.BytesIn != n {
 			t.Fatalf("counters %+v", f)
 		}
 	})
