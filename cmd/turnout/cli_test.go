@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"os"
 	"os/exec"
@@ -149,8 +150,6 @@ func TestGolden(t *testing.T) {
 		{"check.txt", "check home.toml"},
 		{"check.json", "check home.toml --json"},
 		{"check-bare.txt", "check bare.conf --lan eth1"},
-		{"check-bad.txt", "check bad.toml"},
-		{"check-bad.json", "check bad.toml --json"},
 		{"explain-rule.json", "explain home.toml --to 10.1.2.3 --proto tcp --port 22 --json"},
 		{"explain-rule.txt", "explain home.toml --to 10.1.2.3 --proto tcp --port 22"},
 		{"explain-route.json", "explain home.toml --to 203.0.113.9 --proto tcp --port 3389 --from 192.168.77.5 --json"},
@@ -167,6 +166,24 @@ func TestGolden(t *testing.T) {
 			t.Errorf("turnout %s says %q", c.args, stderr)
 		}
 		golden(t, dir, c.name, out)
+	}
+}
+
+// TestCheckTellsAll looks at where the problems are; the words are conf's.
+func TestCheckTellsAll(t *testing.T) {
+	inConf(t)
+	_, out, _ := call("", "check", "bad.toml")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	want := []string{"bad.toml:1: ", "bad.toml:2: ", "bad.toml:8: ", "bad.toml: not valid, 3 problems"}
+	for i := range want {
+		if len(lines) != len(want) || !strings.HasPrefix(lines[i], want[i]) {
+			t.Fatalf("got:\n%s\nwant lines that begin with %q", out, want)
+		}
+	}
+	_, out, _ = call("", "check", "bad.toml", "--json")
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.OK || len(r.Problems) != 3 || r.Problems[2].Line != 8 {
+		t.Errorf("as JSON: %v\n%s", err, out)
 	}
 }
 
