@@ -10,33 +10,36 @@ import (
 // high half of a word. What a header carries is its complement.
 func Checksum(b []byte, initial uint64) uint16 {
 	// The sum is the same in either byte order but for a swap at the end
-	// (RFC 1071, 2.B). Halves of 32 bits cannot overflow their sums, so
-	// nothing waits for a carry.
-	var s0, s1, s2, s3 uint64
-	for len(b) >= 32 {
-		s0 += uint64(binary.LittleEndian.Uint32(b))
-		s1 += uint64(binary.LittleEndian.Uint32(b[4:]))
-		s2 += uint64(binary.LittleEndian.Uint32(b[8:]))
-		s3 += uint64(binary.LittleEndian.Uint32(b[12:]))
-		s0 += uint64(binary.LittleEndian.Uint32(b[16:]))
-		s1 += uint64(binary.LittleEndian.Uint32(b[20:]))
-		s2 += uint64(binary.LittleEndian.Uint32(b[24:]))
-		s3 += uint64(binary.LittleEndian.Uint32(b[28:]))
-		b = b[32:]
+	// (RFC 1071, 2.B), and the same for any width of word (2.C). Two sums that
+	// do not wait for each other's carries are nearly twice as fast as one.
+	var s0, s1, rest uint64
+	for ; len(b) >= 64; b = b[64:] {
+		p := b[:64:64]
+		s0 = add32(s0, p[:32:32])
+		s1 = add32(s1, p[32:])
 	}
-	for len(b) >= 4 {
-		s0 += uint64(binary.LittleEndian.Uint32(b))
-		b = b[4:]
+	for ; len(b) >= 4; b = b[4:] {
+		rest += uint64(binary.LittleEndian.Uint32(b))
 	}
 	if len(b) >= 2 {
-		s1 += uint64(binary.LittleEndian.Uint16(b))
+		rest += uint64(binary.LittleEndian.Uint16(b))
 		b = b[2:]
 	}
 	if len(b) == 1 {
-		s2 += uint64(b[0])
+		rest += uint64(b[0])
 	}
-	s := bits.ReverseBytes16(fold(s0 + s1 + s2 + s3))
-	return fold(uint64(s) + uint64(fold(initial)))
+	s := fold(uint64(fold(s0)) + uint64(fold(s1)) + uint64(fold(rest)))
+	return fold(uint64(bits.ReverseBytes16(s)) + uint64(fold(initial)))
+}
+
+// add32 adds 32 bytes to s, 64 bits at a time; carries go round.
+func add32(s uint64, p []byte) uint64 {
+	_ = p[31] // BCE
+	x, c := bits.Add64(binary.LittleEndian.Uint64(p), binary.LittleEndian.Uint64(p[8:]), 0)
+	x, c = bits.Add64(x, binary.LittleEndian.Uint64(p[16:]), c)
+	x, c = bits.Add64(x, binary.LittleEndian.Uint64(p[24:]), c)
+	s, c = bits.Add64(s, x, c)
+	return s + c // cannot wrap: the first addition took no carry in, so no sum that carried is all ones
 }
 
 // PseudoSum returns the sum of v's pseudo-header (RFC 9293 3.1, RFC 8200 8.1)

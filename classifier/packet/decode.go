@@ -2,26 +2,86 @@ package packet
 
 import "encoding/binary"
 
-// be16 and be32 read the network's byte order.
+// be16, be32 and be64 read the network's byte order.
 func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
 func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+func be64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
 // Decode reads the headers of the IP packet at the start of b and says where
 // things are. b may be longer than the packet: v.Len is what the packet's own
 // header says, and the caller trims to it. Checksums are not verified; see
 // VerifyHeader. When the answer is not OK, v holds nothing of use.
+//
+// IPv4 and TCP, which is nearly every packet, stand in this one function: each
+// call that they do not make is a tenth of its time.
 func (v *View) Decode(b []byte) Reason {
-	*v = View{}
 	if len(b) < 20 {
 		return runt(b)
 	}
-	switch b[0] >> 4 {
+	*v = View{}
+
+	// 1. The IP header: where the transport header stands, and which it is.
+	var l4, total int
+	var proto uint8
+	// version, header length, TOS, total length, identification, fragment
+	w := be64(b)
+	switch w >> 60 {
 	case 4:
-		return v.decode4(b)
+		l4, total = int(w>>56&15)*4, int(w>>32&0xffff)
+		if l4 < 20 || total < l4 || total > len(b) {
+			return length4(l4, total, len(b))
+		}
+		x := be64(b[8:]) // TTL, protocol, checksum, source
+		src, dst := uint32(x), be32(b[16:])
+		if badFirst[src>>24]&badSource|badFirst[dst>>24]&badDestination != 0 || src == dst {
+			return BadAddress
+		}
+		proto = uint8(x >> 48)
+		v.Src.Lo, v.Dst.Lo = v4Mapped|uint64(src), v4Mapped|uint64(dst)
+		v.ID, v.Len = uint16(w>>16), uint16(w>>32)
+		v.Proto, v.TTL = uint8(x>>48), uint8(x>>56)
+		v.TOS, v.Version = uint8(w>>48), 4
+		v.DF = w&flagDF != 0
+		if x>>56 == 0 {
+			return BadHeader
+		}
+		if l4 > 20 || uint16(w)&^flagDF != 0 {
+			if r := v.rare4(b, l4, uint16(w)); r != OK || v.Frag == Later {
+				return r
+			}
+		}
 	case 6:
-		return v.decode6(b)
+		var r Reason
+		if l4, r = v.decode6(b); r != OK || v.Frag == Later {
+			return r
+		}
+		total, proto = int(v.Len), v.Proto
+	default:
+		return BadVersion
 	}
-	return BadVersion
+
+	// 2. The transport header.
+	t := b[l4:total]
+	v.L4 = uint16(l4)
+	if proto != TCP {
+		v.Payload = uint16(l4)
+		return v.notTCP(t, proto)
+	}
+	if len(t) < 20 {
+		return v.short(BadTCP)
+	}
+	ports, z := be32(t), be16(t[12:])
+	n, flags := int(z>>12)*4, uint8(z&0x3f)
+	if ports>>16 == 0 || ports&0xffff == 0 || legalFlags>>(flags&(FIN|SYN|RST|ACK))&1 == 0 {
+		return BadTCP
+	}
+	v.DstPort, v.SrcPort = uint16(ports), uint16(ports>>16)
+	v.Flags, v.HasPorts = flags, true
+	v.Payload = uint16(l4 + n)
+	if n != 20 && !plainOptions(t, n) {
+		return BadTCP
+	}
+	return OK
 }
 
 // runt names what is wrong with a packet that no IP header fits into.
@@ -32,23 +92,21 @@ func runt(b []byte) Reason {
 	return BadLength
 }
 
-// transport reads the header at l4 of b, which ends where the packet ends.
-func (v *View) transport(b []byte, l4 int) Reason {
-	v.L4, v.Payload = uint16(l4), uint16(l4)
-	t := b[l4:]
-	switch v.Proto {
-	case TCP:
-		return v.tcp(t)
-	case UDP:
+// plainOptions reports whether the TCP header at the start of t, which says
+// that it is n bytes long, is whole and its options are well formed.
+func plainOptions(t []byte, n int) bool {
+	if n < 20 || n > len(t) {
+		return false
+	}
+	return n == 32 && be32(t[20:]) == timestamps || tcpOptions(t[20:n])
+}
+
+func (v *View) notTCP(t []byte, proto uint8) Reason {
+	switch {
+	case proto == UDP:
 		return v.udp(t)
-	case ICMP:
-		if v.Version == 4 {
-			return v.icmp(t)
-		}
-	case ICMPv6:
-		if v.Version == 6 {
-			return v.icmp(t)
-		}
+	case proto == ICMP && v.Version == 4, proto == ICMPv6 && v.Version == 6:
+		return v.icmp(t)
 	}
 	return OK
 }
@@ -70,27 +128,6 @@ const legalFlags = 1<<SYN | 1<<(SYN|ACK) | 1<<ACK | 1<<(FIN|ACK) | 1<<RST | 1<<(
 // timestamps are the 4 bytes that lead the options of nearly every segment
 // in the middle of a connection: NOP, NOP, kind 8, length 10 (RFC 7323, A).
 const timestamps = 0x0101080a
-
-func (v *View) tcp(t []byte) Reason {
-	if len(t) < 20 {
-		return v.short(BadTCP)
-	}
-	v.SrcPort, v.DstPort = be16(t), be16(t[2:])
-	v.Flags = t[13] & 0x3f
-	if v.SrcPort == 0 || v.DstPort == 0 || legalFlags>>(v.Flags&(FIN|SYN|RST|ACK))&1 == 0 {
-		return BadTCP
-	}
-	n := int(t[12]>>4) * 4
-	if n < 20 || n > len(t) {
-		return BadTCP
-	}
-	if n > 20 && !(n == 32 && be32(t[20:]) == timestamps) && !tcpOptions(t[20:n]) {
-		return BadTCP
-	}
-	v.HasPorts = true
-	v.Payload += uint16(n)
-	return OK
-}
 
 func (v *View) udp(t []byte) Reason {
 	if len(t) < 8 {

@@ -8,45 +8,42 @@ const (
 	offsetMask   = 0x1fff // in units of 8 bytes
 )
 
-func (v *View) decode4(b []byte) Reason {
-	_ = b[19] // BCE: Decode has looked
-	n, total := int(b[0]&15)*4, int(be16(b[2:]))
-	switch {
-	case n < 20:
-		return BadHeader
-	case n > len(b):
-		return BadLength
-	case total < n:
-		return BadHeader
-	case total > len(b):
-		return BadLength
-	}
-	src, dst := be32(b[12:]), be32(b[16:])
-	if bad4(src) || src >= 224<<24 || bad4(dst) || src == dst {
-		return BadAddress
-	}
-	v.Src, v.Dst = Addr4(src), Addr4(dst)
-	v.Version, v.Len, v.ID = 4, uint16(total), be16(b[4:])
-	v.TOS, v.TTL, v.Proto = b[1], b[8], b[9]
-	if v.TTL == 0 {
+// length4 names what is wrong between three lengths: of the header, of the
+// packet by its header, and of what is there.
+func length4(header, total, size int) Reason {
+	if header < 20 || total < header && header <= size {
 		return BadHeader
 	}
+	return BadLength
+}
+
+// badFirst tells by its first octet what an address may not be on a wire: "this
+// network" and loopback neither end, multicast and class E not the source
+// (RFC 6890, RFC 1122 3.2.1.3).
+var badFirst = func() (t [256]uint8) {
+	t[0], t[127] = badSource|badDestination, badSource|badDestination
+	for i := 224; i < 256; i++ {
+		t[i] = badSource
+	}
+	return t
+}()
+
+const (
+	badSource = 1 << iota
+	badDestination
+)
+
+// rare4 judges what few packets have: options, and flags or an offset that are
+// not those of a whole packet.
+func (v *View) rare4(b []byte, n int, frag uint16) Reason {
 	if n > 20 && !ipOptions(b[20:n]) {
 		return BadOption
 	}
-	frag := be16(b[6:])
-	v.DF = frag&flagDF != 0
-	if frag&^flagDF != 0 {
-		if r := v.fragment4(frag, n); r != OK || v.Frag == Later {
-			return r
-		}
+	if frag&^flagDF == 0 {
+		return OK
 	}
-	return v.transport(b[:total], n)
+	return v.fragment4(frag, n)
 }
-
-// bad4 says of an address what neither end of a packet on a wire may have:
-// "this network" and loopback (RFC 6890).
-func bad4(a uint32) bool { return a>>24 == 0 || a>>24 == 127 }
 
 // fragment4 reads flags and offset that are not those of a whole packet.
 func (v *View) fragment4(frag uint16, header int) Reason {

@@ -18,35 +18,33 @@ const (
 	maxExtensionBytes = 256
 )
 
-func (v *View) decode6(b []byte) Reason {
+// decode6 reads an IPv6 header and its extensions into v, which is zero, and
+// returns where the transport header stands.
+func (v *View) decode6(b []byte) (l4 int, r Reason) {
 	if len(b) < 40 {
-		return BadLength
+		return 0, BadLength
 	}
 	// In int, because the sum of a hostile length and 40 wraps in 16 bits.
 	total := 40 + int(be16(b[4:]))
 	if total > len(b) || total > 65535 {
-		return BadLength
+		return 0, BadLength
 	}
-	v.Src, v.Dst = addr16(b[8:24]), addr16(b[24:40])
-	if bad6(v.Src) || v.Src.Hi>>56 == 0xff || bad6(v.Dst) || v.Src == v.Dst {
-		return BadAddress
+	src, dst := addr16(b[8:24]), addr16(b[24:40])
+	if bad6(src) || src.Hi>>56 == 0xff || bad6(dst) || src == dst {
+		return 0, BadAddress
 	}
+	v.Src, v.Dst = src, dst
 	v.Version, v.Len = 6, uint16(total)
 	v.TOS, v.TTL, v.Proto = b[0]<<4|b[1]>>4, b[7], b[6]
 	v.DF = true // no router fragments IPv6
 	if v.TTL == 0 {
-		return BadHeader
+		return 0, BadHeader
 	}
-	l4 := 40
 	switch v.Proto {
 	case TCP, UDP, ICMPv6:
-	default:
-		var r Reason
-		if l4, r = v.extensions(b[:total]); r != OK || v.Frag == Later {
-			return r
-		}
+		return 40, OK
 	}
-	return v.transport(b[:total], l4)
+	return v.extensions(b[:total])
 }
 
 // addr16 reads 16 bytes.

@@ -31,17 +31,21 @@ const (
 // It is owned by the caller and reused from packet to packet; it holds
 // offsets and numbers only, so it never keeps a packet alive. All numbers are
 // in host byte order.
+//
+// The fields stand in the order that lets the compiler store neighbours of
+// the header, which is in network byte order, with one instruction.
 type View struct {
-	Src, Dst         Addr
-	SrcPort, DstPort uint16 // TCP and UDP; for ICMP echo both are the identifier; else 0
+	Src, Dst Addr
+	// TCP and UDP; for ICMP echo both are the identifier; else 0.
+	DstPort, SrcPort uint16
+	ID               uint16 // IPv4 identification (low half of IPv6's)
 	Len              uint16 // bytes of the packet by its own header: 20 to 65,535
 	L4               uint16 // offset of the transport header
 	Payload          uint16 // offset of what follows the TCP, UDP or 8-byte ICMP header
-	ID               uint16 // IPv4 identification (low half of IPv6's)
-	Version          uint8  // 4 or 6
 	Proto            uint8  // the transport protocol, extension headers skipped
-	TOS              uint8  // DSCP is TOS>>2
 	TTL              uint8
+	TOS              uint8 // DSCP is TOS>>2
+	Version          uint8 // 4 or 6
 	Flags            uint8 // TCP flag bits
 	Type, Code       uint8 // ICMP
 	Frag             Fragment
