@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -455,4 +456,50 @@ func TestKernels(t *testing.T) {
 			t.Errorf("%s (%d.%d): send %v, receive %v", c.release, major, minor, s, r)
 		}
 	}
+}
+
+// A send that waits in front of a slow link does not hold up the end of the
+// tunnel.
+func TestShutdownEndsWaitingSend(t *testing.T) {
+	inNetns(t, 1500, func() {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		err = netlink.QdiscAdd(&netlink.Tbf{
+			QdiscAttrs: netlink.QdiscAttrs{LinkIndex: lo.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+			Rate:       1000, Buffer: 1 << 20, Limit: 64 << 20,
+		})
+		if err != nil {
+			t.Errorf("making the loopback interface slow: %v", err)
+			return
+		}
+		b, _, _, at, _ := openBind(t, offload{})
+		ended := make(chan error)
+		var sends atomic.Int64
+		go func() {
+			pkts := [][]byte{make([]byte, 1400)}
+			for {
+				if err := b.Send(pkts, at); err != nil {
+					ended <- err
+					return
+				}
+				sends.Add(1)
+			}
+		}()
+		for last := int64(-1); last != sends.Load(); time.Sleep(200 * time.Millisecond) {
+			last = sends.Load()
+		}
+		b.shutdown()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the send ended with %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the send still waits")
+		}
+		t.Logf("%d packets before the wait", sends.Load())
+	})
 }

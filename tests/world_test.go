@@ -32,7 +32,7 @@ type run struct {
 func (w world) build(t *testing.T) *run {
 	t.Helper()
 	need(t)
-	w.Binary, w.Dir = turnout(t), t.TempDir()
+	w.Binary = turnout(t)
 	w.Self = []string{w.Binary, "demo"}
 	if _, err := exec.LookPath("wg"); err == nil && w.Configure == nil {
 		w.Configure = configureByTool

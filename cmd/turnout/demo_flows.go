@@ -139,6 +139,9 @@ func demoReason(a control.Answer) string {
 		text = strconv.Quote(a.Match.Name)
 	}
 	text, _, _ = strings.Cut(text, "#") // a comment of the line
+	if a.By == "default" {
+		text = strings.TrimPrefix(text, "default = ")
+	}
 	return fmt.Sprintf("%s: %s  (%s:%d)", a.By, strings.TrimSpace(text), filepath.Base(a.Match.File), a.Match.Line)
 }
 

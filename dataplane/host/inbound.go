@@ -48,14 +48,13 @@ func inboundChain(s *Spec, has func(string) bool) chain {
 		rule(iifname(s.TUN), accept),
 		rule(notToLAN(), accept),
 		rule(meta(expr.MetaKeyNFPROTO), not(nfproto(ipv4)), accept),
-		// Only what started outside. The answers to direct traffic pass here too.
-		rule(ct(expr.CtKeyDIRECTION), not([]byte{ctOriginal}), accept),
 		rule(notTo(ipv4, lanSet), accept),
 	}}
 	if has(privateSet) {
 		c.rules = append(c.rules, rule(meta(expr.MetaKeyIIFNAME), in(outsideSet),
 			daddr(ipv4), in(privateSet), ct(expr.CtKeySTATUS), noneOf(ctDNAT), accept))
 	}
+	// Only what started outside: the answers to direct traffic pass here too.
 	c.rules = append(c.rules,
 		rule(l4proto(unix.IPPROTO_TCP), ctDirection(ctOriginal), tuple(true), update(inboundSet, inboundTCP)),
 		rule(l4proto(unix.IPPROTO_UDP), ctDirection(ctOriginal), tuple(true), update(inboundSet, inboundUDP)))

@@ -75,8 +75,9 @@ func (f *flow) bucket() int {
 	return int(h * 0x9e3779b97f4a7c15 >> 57)
 }
 
-// Add takes a packet that v describes as it is now. pkt is borrowed until
-// Flush, and its headers may be changed in place.
+// Add takes a packet that v describes as it is now, and whose IPv4 header
+// packet.VerifyHeader has found intact. pkt is borrowed until Flush, and its
+// headers may be changed in place.
 func (c *Coalescer) Add(pkt []byte, v *packet.View) {
 	if int(v.Len) > len(pkt) {
 		c.alone(pkt)

@@ -33,7 +33,7 @@ type Cutter struct {
 
 	l4, payload int    // offsets as in packet.View
 	kind        uint8  // GSONone, GSOTCPv4 for both families, GSOUDP
-	v4          bool   //
+	v4          bool   // IPv4
 	sumAt       int    // GSONone: where a checksum is to be completed, or 0
 	sumFrom     int    // and from where it counts
 	id          uint16 // of the next segment
@@ -55,7 +55,7 @@ func (c *Cutter) Start(h Header, pkt []byte, v *packet.View) packet.Reason {
 		return packet.BadOffload
 	}
 	pkt = pkt[:end]
-	if h.GSOType&^GSOECN == GSONone {
+	if h.GSOType == GSONone {
 		return c.startWhole(h, pkt, v)
 	}
 	if !plausible(h, pkt, v) {

@@ -138,6 +138,7 @@ func TestMalformedOffload(t *testing.T) {
 		{"TCP kind on UDP", udp, func(h *Header, _ *[]byte, _ *packet.View) { h.GSOType = GSOTCPv4 }},
 		{"fragmentation offload of old", udp, func(h *Header, _ *[]byte, _ *packet.View) { h.GSOType = 3 }},
 		{"unknown kind", tcp, func(h *Header, _ *[]byte, _ *packet.View) { h.GSOType = 0x7f }},
+		{"ECN on a whole packet", whole, func(h *Header, _ *[]byte, _ *packet.View) { h.GSOType |= GSOECN }},
 		{"ECN on UDP", udp, func(h *Header, _ *[]byte, _ *packet.View) { h.GSOType |= GSOECN }},
 		{"fragment", tcp, func(_ *Header, _ *[]byte, v *packet.View) { v.Frag = packet.First }},
 		{"whole: fragment", whole, func(_ *Header, _ *[]byte, v *packet.View) { v.Frag = packet.Later }},

@@ -73,7 +73,7 @@ func (h *Header) Partial(v *packet.View) bool {
 // Largest returns the bytes of the largest packet that the super-packet stands
 // for, to be held against an MTU.
 func (h *Header) Largest(v *packet.View) int {
-	if h.GSOType&^GSOECN == GSONone {
+	if h.GSOType == GSONone {
 		return int(v.Len)
 	}
 	return min(int(v.Len), int(v.Payload)+int(h.GSOSize))

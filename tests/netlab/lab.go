@@ -57,6 +57,7 @@ type Options struct {
 	// Configure sets up a server's WireGuard interface; by default Server.ConfigureUAPI.
 	Configure func(*Server) error
 	// Dir is where the lab may make a folder of its own; by default os.TempDir.
+	// The path of a unix socket has 107 bytes at most, so it must be short.
 	Dir string
 }
 

@@ -35,7 +35,7 @@ func lab(t *testing.T, o Options) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Self, o.Dir = []string{exe}, t.TempDir()
+	o.Self = []string{exe}
 	l, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (l *Lab) sort(frame []byte) (kind, string) {
 }
 
 func (l *Lab) sort4(b []byte) (kind, string) {
-	if len(b) < 20 {
+	if len(b) < 20 || len(b) < int(b[0]&15)*4 {
 		return isLeak, "a truncated IPv4 header"
 	}
 	src, dst := netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
@@ -54,7 +54,28 @@ func (l *Lab) sort4(b []byte) (kind, string) {
 	if l.Options.Layout == Stick && LAN.Contains(dst) {
 		return isToLAN, ""
 	}
+	if b[9] == unix.IPPROTO_ICMP && src == l.UplinkAddr() && l.refusesWireGuard(b[header:]) {
+		return isOwn, ""
+	}
 	return isLeak, fmt.Sprintf("IPv4 protocol %d %s port %d to %s port %d, TTL %d", b[9], src, sport, dst, dport, b[8])
+}
+
+// refusesWireGuard says whether an ICMP message tells a server that its tunnel's
+// port is closed, as the kernel does once the router is gone. What it quotes is
+// encrypted.
+func (l *Lab) refusesWireGuard(b []byte) bool {
+	const unreachable, port = 3, 3
+	if len(b) < 8+20 || b[0] != unreachable || b[1] != port {
+		return false
+	}
+	quoted := b[8:]
+	header := int(quoted[0]&15) * 4
+	if quoted[9] != unix.IPPROTO_UDP || len(quoted) < header+4 {
+		return false
+	}
+	from := netip.AddrPortFrom(netip.AddrFrom4([4]byte(quoted[12:])), binary.BigEndian.Uint16(quoted[header:]))
+	to := netip.AddrFrom4([4]byte(quoted[16:]))
+	return l.isEndpoint(from) && to == l.UplinkAddr()
 }
 
 func (l *Lab) isEndpoint(a netip.AddrPort) bool {

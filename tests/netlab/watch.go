@@ -31,7 +31,7 @@ type Watcher struct {
 // Seen is what a Watcher counted.
 type Seen struct {
 	WireGuard int
-	Own       int      // ARP and neighbour discovery
+	Own       int      // ARP, neighbour discovery, closed ports of tunnels
 	ToLAN     int      // on a stick only
 	Leaks     int      // everything else
 	Samples   []string // the first of them, in words

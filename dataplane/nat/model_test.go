@@ -1,0 +1,268 @@
+package nat
+
+import (
+	"turnout/classifier/packet"
+)
+
+// model is the slow and obvious NAT that the table is compared with: one list
+// of flows, searched from end to end for everything.
+type model struct {
+	flows     []*modelFlow
+	fragments map[modelFragment]modelFirst
+	now       Tick
+	max       int
+}
+
+type modelFlow struct {
+	pin                       Pin
+	lan, remote               packet.Addr
+	lanPort, remotePort, port uint16
+	proto                     uint8
+	state                     State
+	touched                   Tick
+	next                      [2]uint32 // the next sequence number of each side
+	fins                      [2]bool
+}
+
+type modelFragment struct {
+	side     int // -1: the LAN
+	src, dst packet.Addr
+	proto    uint8
+	id       uint16
+}
+
+type modelFirst struct {
+	flow  modelTuple
+	since Tick
+}
+
+// modelTuple is a flow as the LAN sees it.
+type modelTuple struct {
+	lan, remote         packet.Addr
+	lanPort, remotePort uint16
+	proto               uint8
+}
+
+func (f *modelFlow) tuple() modelTuple {
+	return modelTuple{f.lan, f.remote, f.lanPort, f.remotePort, f.proto}
+}
+
+func (f *modelFlow) external() packet.Addr {
+	if f.pin.Masquerade {
+		return f.pin.Addr
+	}
+	return f.lan
+}
+
+func (f *modelFlow) become(s State, now Tick) { f.state, f.touched = s, now }
+
+func (m *model) byLAN(t modelTuple) *modelFlow {
+	for _, f := range m.flows {
+		if f.tuple() == t {
+			return f
+		}
+	}
+	return nil
+}
+
+func (m *model) byExit(exit uint16, ext, remote packet.Addr, port, remotePort uint16, proto uint8) *modelFlow {
+	for _, f := range m.flows {
+		if f.pin.Exit == exit && f.external() == ext && f.remote == remote && f.port == port &&
+			f.remotePort == remotePort && f.proto == proto {
+			return f
+		}
+	}
+	return nil
+}
+
+func (m *model) drop(gone func(*modelFlow) bool) (n int) {
+	var left []*modelFlow
+	for _, f := range m.flows {
+		if gone(f) {
+			n++
+		} else {
+			left = append(left, f)
+		}
+	}
+	m.flows = left
+	return n
+}
+
+func (m *model) pressed() bool { return len(m.flows) > m.max-m.max/8 }
+
+func (m *model) outlived(f *modelFlow, pressed bool) bool {
+	life := timers[f.state].normal
+	if pressed {
+		life = timers[f.state].pressed
+	}
+	return m.now-f.touched >= life
+}
+
+func (m *model) expire() int {
+	pressed := m.pressed()
+	return m.drop(func(f *modelFlow) bool { return m.outlived(f, pressed) })
+}
+
+// mayGo reports whether f is a right victim for a full table.
+func (m *model) mayGo(f *modelFlow) bool {
+	if m.outlived(f, true) {
+		return true
+	}
+	for _, g := range m.flows {
+		if m.outlived(g, true) || rank(g.state) < rank(f.state) || g.state == f.state && g.touched < f.touched {
+			return false
+		}
+	}
+	return rank(f.state) < len(sacrifice)
+}
+
+func rank(s State) int {
+	for n, c := range sacrifice {
+		if c == s {
+			return n
+		}
+	}
+	return len(sacrifice)
+}
+
+// A portRule is what the model demands of the external port of a new flow.
+type portRule struct {
+	none  bool              // there is none
+	exact bool              // it is port
+	port  uint16            // else it has the parity and range of port (not echo)
+	free  func(uint16) bool // and is free
+}
+
+// portFor says what port a new flow must get.
+func (m *model) portFor(p Pin, t modelTuple) portRule {
+	unique := func(port uint16) bool {
+		return m.byExit(p.Exit, p.Addr, t.remote, port, t.remotePort, t.proto) == nil
+	}
+	switch {
+	case !p.Masquerade:
+		return portRule{exact: true, port: t.lanPort}
+	case t.proto == packet.TCP:
+		return portRule{exact: unique(t.lanPort), port: t.lanPort, free: unique}
+	case !knowsPorts(t.proto):
+		return portRule{none: !unique(0), exact: true}
+	}
+	free := func(port uint16) bool {
+		for _, f := range m.flows {
+			if f.pin.Masquerade && f.pin.Exit == p.Exit && f.pin.Addr == p.Addr && f.proto == t.proto && f.port == port {
+				return false
+			}
+		}
+		return true
+	}
+	for _, f := range m.flows {
+		if f.pin == p && f.proto == t.proto && f.lan == t.lan && f.lanPort == t.lanPort {
+			return portRule{exact: true, port: f.port}
+		}
+	}
+	return portRule{exact: free(t.lanPort), port: t.lanPort, free: free}
+}
+
+func (w portRule) allows(port uint16, proto uint8) bool {
+	switch {
+	case w.exact:
+		return port == w.port
+	case !w.free(port):
+		return false
+	case proto == packet.ICMP:
+		return true
+	}
+	return port != 0 && port%2 == w.port%2 && (port < 1024) == (w.port < 1024)
+}
+
+// start says what becomes of the first packet of a flow.
+func start(kind string, proto uint8, remotePort, exit uint16) (State, packet.Reason) {
+	switch proto {
+	case packet.TCP:
+		switch {
+		case kind != "syn" && kind != "ack" && kind != "data":
+			return 0, packet.InvalidState
+		case exit == Direct:
+			return TCPDirect, packet.OK
+		case kind == "syn":
+			return TCPOpening, packet.OK
+		}
+		return TCPPicked, packet.OK
+	case packet.UDP:
+		switch {
+		case remotePort == 53:
+			return DNSQuery, packet.OK
+		case exit == Direct:
+			return UDPTwoWay, packet.OK
+		}
+		return UDPOneWay, packet.OK
+	case packet.ICMP:
+		return ICMPQuery, packet.OK
+	}
+	return Other, packet.OK
+}
+
+// tcpOut is what a segment of the LAN does to a flow.
+func (m *model) tcpOut(f *modelFlow, kind string) {
+	switch {
+	case f.state == TCPDirect:
+		f.touched = m.now
+	case kind == "rst":
+		if f.state != TCPOpening && f.state != TCPReset {
+			f.become(TCPReset, m.now)
+		}
+	case kind == "rst-far":
+	case f.state == TCPOpening || kind == "syn":
+		f.touched = m.now
+	case kind == "fin":
+		f.touched = m.now
+		if !f.fins[out] && f.state != TCPReset {
+			f.fins[out] = true
+			f.state = TCPClosing
+		}
+	default:
+		f.touched = m.now
+		if f.state == TCPAnswered || f.state == TCPReset {
+			f.state = TCPUp
+			if f.fins[out] || f.fins[in] {
+				f.state = TCPClosing
+			}
+		}
+	}
+}
+
+// tcpIn is what a segment of the remote end does, and whether it passes.
+func (m *model) tcpIn(f *modelFlow, kind string) packet.Reason {
+	if f.state == TCPOpening {
+		switch kind {
+		case "syn", "synack":
+			f.become(TCPAnswered, m.now)
+		case "rst":
+			f.become(TCPReset, m.now)
+		case "rst-near", "rst-far":
+			return packet.InvalidState
+		}
+		return packet.OK
+	}
+	switch kind {
+	case "syn":
+		if f.state != TCPAnswered {
+			return packet.InvalidState
+		}
+	case "rst":
+		if f.state != TCPReset {
+			f.become(TCPReset, m.now)
+		}
+	case "rst-far":
+		return packet.InvalidState
+	case "fin":
+		if !f.fins[in] && f.state != TCPReset {
+			f.fins[in] = true
+			f.become(TCPClosing, m.now)
+		}
+	case "ack", "data":
+		if f.state == TCPPicked {
+			f.become(TCPUp, m.now)
+		}
+	}
+	return packet.OK
+}
