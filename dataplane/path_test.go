@@ -231,7 +231,7 @@ func TestUnaskedFromTheTunnel(t *testing.T) {
 		{"last hop", w.se, ttl, packet.TTLExpired},
 		{"nothing", w.se, nil, packet.BadLength},
 		{"four bytes", w.se, []byte{0x60, 0, 0, 0}, packet.BadLength},
-		{"IPv6", w.se, append([]byte{0x60, 0, 0, 0, 0, 0, 59, 64, 0x21}, bytes.Repeat([]byte{0x20}, 31)...), packet.IPv6Refused},
+		{"IPv6", w.se, udp6(), packet.IPv6Refused},
 	} {
 		before := w.Dropped[c.why].Load()
 		give(t, c.by, c.pkt)
@@ -248,6 +248,14 @@ func TestUnaskedFromTheTunnel(t *testing.T) {
 	if v := sound(t, answer); v.Type != 11 || v.Dst.String() != far || v.Src.String() != own {
 		t.Errorf("ICMP %d from %v to %v", v.Type, v.Src, v.Dst)
 	}
+}
+
+// udp6 makes a datagram of IPv6 that nothing is wrong with.
+func udp6() []byte {
+	b := append([]byte{0x60, 0, 0, 0, 0, 8, packet.UDP, 64, 0x20, 1}, make([]byte, 14+16+8)...)
+	b[24], b[25], b[39] = 0x20, 1, 1
+	copy(b[40:], []byte{0, 53, 0, 53, 0, 8, 1, 1})
+	return b
 }
 
 func TestForeignSourcesOfTheLAN(t *testing.T) {
