@@ -22,6 +22,7 @@ type modelFlow struct {
 	touched                   Tick
 	next                      [2]uint32 // the next sequence number of each side
 	fins                      [2]bool
+	heard                     bool // TCP: the remote end's SYN, or joined in the middle
 }
 
 type modelFragment struct {
@@ -221,7 +222,7 @@ func (m *model) tcpOut(f *modelFlow, kind string) {
 		}
 	default:
 		f.touched = m.now
-		if f.state == TCPAnswered || f.state == TCPReset {
+		if f.heard && (f.state == TCPAnswered || f.state == TCPReset) {
 			f.state = TCPUp
 			if f.fins[out] || f.fins[in] {
 				f.state = TCPClosing
@@ -232,12 +233,15 @@ func (m *model) tcpOut(f *modelFlow, kind string) {
 
 // tcpIn is what a segment of the remote end does, and whether it passes.
 func (m *model) tcpIn(f *modelFlow, kind string) packet.Reason {
-	if f.state == TCPOpening {
+	if !f.heard {
 		switch kind {
 		case "syn", "synack":
+			f.heard = true
 			f.become(TCPAnswered, m.now)
 		case "rst":
-			f.become(TCPReset, m.now)
+			if f.state != TCPReset {
+				f.become(TCPReset, m.now)
+			}
 		case "rst-near", "rst-far":
 			return packet.InvalidState
 		}

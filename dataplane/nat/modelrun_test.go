@@ -152,10 +152,10 @@ func (s *player) segment(p *pkt, f *modelFlow, dir int, kind string) {
 	if f == nil {
 		return
 	}
-	if f.state == TCPOpening && dir == in && (kind == "ack" || kind == "data" || kind == "fin") {
+	if !f.heard && dir == in && (kind == "ack" || kind == "data" || kind == "fin") {
 		return // of an older connection
 	}
-	fresh := f.state == TCPOpening || kind == "syn"
+	fresh := !f.heard || kind == "syn"
 	if !fresh || dir == in {
 		p.ack = f.next[1-dir]
 	}
@@ -165,7 +165,7 @@ func (s *player) segment(p *pkt, f *modelFlow, dir int, kind string) {
 	n := uint32(len(p.payload))
 	switch kind {
 	case "syn":
-		if !fresh || f.state != TCPOpening {
+		if !fresh || f.heard {
 			p.seq = f.next[dir] + veryFar
 			return
 		}
@@ -181,7 +181,7 @@ func (s *player) segment(p *pkt, f *modelFlow, dir int, kind string) {
 		}
 		return
 	}
-	if f.state == TCPOpening && kind != "syn" && kind != "synack" {
+	if !f.heard && kind != "syn" && kind != "synack" {
 		return
 	}
 	f.next[dir] = p.seq + n
@@ -260,7 +260,7 @@ func (s *player) open(t modelTuple, p pkt, kind string) {
 		port: got.Port, proto: t.proto, state: state, touched: s.now,
 	}
 	if t.proto == packet.TCP {
-		f.next = [2]uint32{p.seq + uint32(len(p.payload)), p.ack}
+		f.next, f.heard = [2]uint32{p.seq + uint32(len(p.payload)), p.ack}, kind != "syn"
 		if kind == "syn" {
 			f.next[out]++
 		}
@@ -335,7 +335,7 @@ func (s *player) eventIn() {
 		switch {
 		case f != nil && f.state == TCPDirect:
 			return // replies of direct flows do not come out of tunnels
-		case f != nil && f.state == TCPOpening && s.rng.IntN(2) == 0:
+		case f != nil && !f.heard && s.rng.IntN(2) == 0:
 			kind = "synack"
 		case f != nil && f.state == TCPUp && s.rng.IntN(2) == 0:
 			kind = "data"

@@ -15,6 +15,7 @@ type tracking struct {
 	window [2]uint16 // last window advertised, unscaled
 	scale  uint8     // window shift: low half out, high half in
 	fins   uint8     // bit 1<<direction: that side has sent a FIN
+	heard  bool      // the remote end's numbers are known
 }
 
 const (
@@ -84,7 +85,7 @@ func (k *tracking) opened(s *segment) {
 func (k *tracking) answered(s *segment) {
 	end := s.seq + s.len
 	k.end[in], k.ack[out] = end, end
-	k.window[in] = s.window
+	k.window[in], k.heard = s.window, true
 	k.scale = k.scale&0x0f | s.scale<<4
 	if k.scale&0x0f == noScale || k.scale>>4 == noScale {
 		k.scale = 0
@@ -93,7 +94,7 @@ func (k *tracking) answered(s *segment) {
 
 // picked starts tracking in the middle, with an ACK of the LAN host.
 func (k *tracking) picked(s *segment) {
-	*k = tracking{scale: pickedScale | pickedScale<<4}
+	*k = tracking{scale: pickedScale | pickedScale<<4, heard: true}
 	k.end[out], k.ack[in] = s.seq+s.len, s.seq
 	k.end[in], k.ack[out] = s.ack, s.ack
 	k.window[out], k.window[in] = s.window, ^uint16(0)

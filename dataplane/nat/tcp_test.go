@@ -77,6 +77,14 @@ func TestTCPStates(t *testing.T) {
 			{in, rst, 0, 0, 0, packet.InvalidState, TCPOpening},
 			{in, rst | ack, 0, 1001, 0, packet.OK, TCPReset},
 		}},
+		{"refused, but not silent", []step{
+			{out, syn, 1000, 0, 0, packet.OK, TCPOpening},
+			{in, rst | ack, 0, 1001, 0, packet.OK, TCPReset},
+			{out, ack, 1001, 77, 0, packet.OK, TCPReset}, // the remote end's numbers are unknown
+			{in, rst | ack, 0, 1001, 0, packet.OK, TCPReset},
+			{in, rst | ack, 0, 5, 0, packet.InvalidState, TCPReset},
+			{in, syn | ack, 9000, 1001, 0, packet.OK, TCPAnswered},
+		}},
 		{"orderly close by the LAN", after(
 			step{out, fin | ack, 1001, 9001, 10, packet.OK, TCPClosing},
 			step{in, ack, 9001, 1012, 700, packet.OK, TCPClosing},

@@ -68,7 +68,7 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, out)
-	case s.flags&packet.ACK != 0 && (e.state == TCPAnswered || e.state == TCPReset):
+	case s.flags&packet.ACK != 0 && k.heard && (e.state == TCPAnswered || e.state == TCPReset):
 		t.up(i)
 	}
 }
@@ -81,7 +81,7 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case e.state == TCPDirect:
 		return packet.OK
-	case e.state == TCPOpening:
+	case !k.heard:
 		return t.tcpAnswer(i, s)
 	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
 		return packet.InvalidState
@@ -103,7 +103,8 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 // tcpAnswer judges the remote end's segments while only the LAN's SYN is
 // known.
 func (t *Table) tcpAnswer(i uint32, s *segment) packet.Reason {
-	k := &t.flows.at(i).tcp
+	e := t.flows.at(i)
+	k := &e.tcp
 	acked := s.flags&packet.ACK != 0 && int32(s.ack-k.ack[in]) >= 0 && int32(s.ack-k.end[out]) <= 0
 	switch s.flags & stateFlags {
 	case packet.SYN, packet.SYN | packet.ACK:
@@ -117,7 +118,9 @@ func (t *Table) tcpAnswer(i uint32, s *segment) packet.Reason {
 		if !acked {
 			return packet.InvalidState
 		}
-		t.become(i, TCPReset)
+		if e.state != TCPReset {
+			t.become(i, TCPReset)
+		}
 	}
 	return packet.OK
 }
