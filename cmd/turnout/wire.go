@@ -66,6 +66,7 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	if err != nil {
 		return nil, err
 	}
+	device.Log = o.Log
 	r.engine = dataplane.New(device, dataplane.Options{Log: o.Log})
 	if err := r.setHost(uplinks); err != nil {
 		device.Close()
