@@ -12,11 +12,12 @@ import (
 )
 
 // PrivateKey is a WireGuard private or preshared key. The zero value is none.
-// It compares with ==. Whatever prints, marshals or logs it gets "(hidden)";
-// the bytes stand behind a handle, so that even a fmt verb that reaches an
-// unexported field shows a pointer.
+// It compares with ==. Whatever prints, marshals or logs it gets "(hidden)".
 type PrivateKey struct {
-	secret unique.Handle[[32]byte] // set only for a key that is not all zero
+	// A handle of a handle: fmt calls no method of an unexported field and
+	// follows one pointer there, so that it shows an address and no bytes.
+	// Set only for a key that is not all zero.
+	secret unique.Handle[unique.Handle[[32]byte]]
 }
 
 // PublicKey is a WireGuard public key. Its String is base64, as wg prints it.
@@ -44,7 +45,7 @@ func ParsePrivateKey(text string) (PrivateKey, error) {
 	if err != nil {
 		return PrivateKey{}, err
 	}
-	return PrivateKey{unique.Make(b)}, nil
+	return PrivateKey{unique.Make(unique.Make(b))}, nil
 }
 
 // ParsePublicKey reads base64 as wg pubkey prints it, without surrounding
@@ -63,7 +64,7 @@ func (k PrivateKey) Hex() string {
 	if k.IsZero() {
 		return hex.EncodeToString(make([]byte, 32))
 	}
-	b := k.secret.Value()
+	b := k.secret.Value().Value()
 	return hex.EncodeToString(b[:])
 }
 
@@ -72,7 +73,7 @@ func (k PrivateKey) Public() (p PublicKey) {
 	if k.IsZero() {
 		return p
 	}
-	b := k.secret.Value()
+	b := k.secret.Value().Value()
 	key, err := ecdh.X25519().NewPrivateKey(b[:])
 	if err != nil { // only a wrong length, which the type rules out
 		return p

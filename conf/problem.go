@@ -112,7 +112,15 @@ var (
 )
 
 // hideKeys takes keys out of text that another hand wrote: a hook, a path.
-func hideKeys(text string) string { return wholeKey.ReplaceAllString(text, "(hidden)") }
+// A long path without upper case is none.
+func hideKeys(text string) string {
+	return likeKey.ReplaceAllStringFunc(text, func(run string) string {
+		if run == strings.ToLower(run) {
+			return run
+		}
+		return "(hidden)"
+	})
+}
 
 // maxShown is how much of a value a message repeats, in bytes.
 const maxShown = 64
@@ -124,7 +132,7 @@ func show(text string) string {
 	if plainNumber.MatchString(text) {
 		return text
 	}
-	text = likeKey.ReplaceAllString(text, "(hidden)")
+	text = hideKeys(text)
 	if len(text) > maxShown {
 		text = text[:maxShown] + "…"
 	}

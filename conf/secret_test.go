@@ -120,6 +120,7 @@ addresses = ["10.0.0.3"]
 public_key = "` + server2 + `"
 preshared_key_file = "b.psk"
 endpoint = "192.0.2.2:1"
+allowed_ips = ["10.0.0.0/8"]
 `
 		for name, text := range map[string]string{
 			"turnout.toml": "[[tunnel]]\nconfig = \"a.conf\"\n" + inline, "a.conf": quick, "b.key": private + "\n", "b.psk": psk,
@@ -262,7 +263,7 @@ func TestKeys(t *testing.T) {
 	if k != same || k == other || k.IsZero() || !(PrivateKey{}).IsZero() {
 		t.Error("keys do not compare as their bytes do")
 	}
-	if got := k.Public().String(); got != "n3vNAKnetToMsHXUiiRIxbIzcpxtRrAH8lcJwcM20z4=" {
+	if got := k.Public().String(); got != "SoOSvEb4emZGqdXLDx8Yrn2lzyoe7Oqs035IfMaf/j8=" {
 		t.Errorf("the public key is %s", got) // as wg pubkey says
 	}
 	if p, err := ParsePublicKey(server); err != nil || p.String() != server || len(p.Hex()) != 64 {

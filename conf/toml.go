@@ -72,7 +72,7 @@ func (l *loader) syntax(at classifier.Pos, text string, err error) {
 	if strings.Contains(strings.ToLower(source), "key") {
 		what = "the value of a key is malformed, or stands in no quotes"
 	}
-	l.failf(at, "this is not TOML: %s; text stands in \"quotes\", lists in [brackets], and a key once", likeKey.ReplaceAllString(what, "(hidden)"))
+	l.failf(at, "this is not TOML: %s; text stands in \"quotes\", lists in [brackets], and a key once", hideKeys(what))
 }
 
 // tomlTunnel reads a [[tunnel]]: a wg-quick file, or the same keys inline.
