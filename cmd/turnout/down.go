@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"turnout/cmd/internal/control"
@@ -49,6 +50,7 @@ func takeDown(runDir string, keepGuard bool) error {
 	if err := host.Restore(runDir, keepGuard); err != nil {
 		return fmt.Errorf("undoing what an earlier run left: %w", err)
 	}
+	os.Remove(filepath.Join(runDir, control.Socket)) // a dead one misleads nobody but people
 	return nil
 }
 

@@ -39,9 +39,6 @@ func up(e *env, args []string) int {
 		return e.fail("up", err)
 	}
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: o.level}))
-	for _, w := range cfg.Warnings {
-		log.Warn(w.Error())
-	}
 	if err := runUp(cfg, o, log); err != nil {
 		return e.fail("up", err)
 	}
@@ -55,6 +52,9 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 		return err
 	}
 	defer unlock()
+	for _, w := range cfg.Warnings {
+		log.Warn(w.Error())
+	}
 	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
 		return fmt.Errorf("making the state directory: %w", err)
 	}
