@@ -33,7 +33,7 @@ var layers = []struct {
 		"a configuration is text turned into policy: reading one starts nothing"},
 	{"dataplane/nat", []string{"classifier/packet"}, nil,
 		"the flow table knows packets and numbers, not tunnels or policy"},
-	{"dataplane/segment", []string{"classifier/packet"}, nil,
+	{"dataplane/segment", []string{"classifier/packet"}, []string{"golang.org/x/sys/cpu"},
 		"cutting and joining packets needs their headers only"},
 	{"dataplane/answer", []string{"classifier/packet"}, nil,
 		"an answer is made from the packet it answers"},
