@@ -95,9 +95,17 @@ func checkBothWays(t *testing.T, r *run) {
 // The admin's own port forward on the uplink keeps working: its replies leave by
 // the uplink, not by a tunnel.
 func TestPortForwardOfTheAdminWorks(t *testing.T) {
-	t.Parallel()
 	need(t, "nft")
-	r := world{Before: func(t *testing.T, l *netlab.Lab) {
+	for _, layout := range []netlab.Layout{netlab.TwoLegs, netlab.Stick} {
+		t.Run(layout.String(), func(t *testing.T) {
+			t.Parallel()
+			testPortForward(t, layout)
+		})
+	}
+}
+
+func testPortForward(t *testing.T, layout netlab.Layout) {
+	r := world{Options: netlab.Options{Layout: layout}, Before: func(t *testing.T, l *netlab.Lab) {
 		if err := l.Gateway.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
 			t.Fatal(err)
 		}

@@ -94,6 +94,9 @@ func (r *run) up(t *testing.T, args ...string) {
 	}
 	r.Daemon = d
 	t.Cleanup(func() {
+		if strings.Contains(d.Log(), "DATA RACE") || strings.Contains(d.Log(), "panic:") {
+			t.Error("the daemon has raced or panicked")
+		}
 		if t.Failed() {
 			t.Logf("the daemon said:\n%s", d.Log())
 		}

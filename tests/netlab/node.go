@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -41,11 +42,21 @@ func NewNode(name string) (*Node, error) {
 		return nil, fmt.Errorf("open netlink in %s: %w", name, err)
 	}
 	n.link = h
-	if err := n.Up("lo"); err != nil {
+	if err := errors.Join(n.settleIPv6(), n.Up("lo")); err != nil {
 		n.Close()
 		return nil, err
 	}
 	return n, nil
+}
+
+// settleIPv6 makes link-local addresses usable at once. With duplicate address
+// detection they, and their routes, would appear at some time in the first seconds.
+func (n *Node) settleIPv6() error {
+	err := errors.Join(n.Sysctl("net.ipv6.conf.all.accept_dad", "0"), n.Sysctl("net.ipv6.conf.default.accept_dad", "0"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // a kernel without IPv6
+	}
+	return err
 }
 
 // live is the node's home thread. It ends locked, so that the runtime destroys
