@@ -26,7 +26,8 @@ type Options struct {
 	Device tun.Device
 	// Sent, if not nil, is told after each send how many transport data
 	// messages left the device for good, whether or not the network took
-	// them. It must not block and not call the Device.
+	// them. It must not block and not call the Device. Packets that WireGuard
+	// itself drops, for want of a session or an endpoint, are never told.
 	Sent func(dataMessages int)
 	// Dir is the folder of the socket that wg(8) reads; empty: DefaultDir.
 	Dir string
