@@ -17,7 +17,11 @@ func TestCrash(t *testing.T) {
 		"guard only": func(g *node) {
 			g.ip("route del unreachable default table 7077 metric 4278198272")
 		},
-		"guard only, rules gone": func(g *node) { g.ip("rule flush"); g.ip("rule add priority 32766 lookup main") },
+		"guard only, rules gone": func(g *node) {
+			g.ip("rule flush")
+			g.ip("rule add priority 32766 lookup main")
+			g.ip("rule add priority 32767 lookup default")
+		},
 		"links ignored when down": func(g *node) {
 			g.setSysctl(conf4+"/all/ignore_routes_with_linkdown", "1")
 			g.run("nft", "delete", "table", "inet", "turnout")

@@ -90,26 +90,26 @@ func TestForeignFirewall(t *testing.T) {
 // Chains that let us pass, in the ways people write them, are no conflict.
 func TestFriendlyFirewalls(t *testing.T) {
 	for name, text := range map[string]string{
-		"accept": `table inet f { chain c { type filter hook forward priority 0; policy accept; ct state invalid drop } }`,
+		"accept": `table inet f { chain c { type filter hook forward priority 0; policy accept; ct state invalid drop; }; }`,
 		"by prefix": `table ip f { chain c { type filter hook forward priority 0; policy drop
-			ip saddr 192.168.77.0/24 accept; ip daddr 192.168.77.0/24 accept } }`,
+			ip saddr 192.168.77.0/24 accept; ip daddr 192.168.77.0/24 accept; }; }`,
 		"by set": `table inet f { set l { type ifname; elements = { "lan0", "turnout0" } }
 			chain c { type filter hook forward priority 0; policy drop
-			ct state established accept; iifname @l counter jump yes }
-			chain yes { meta l4proto { tcp, udp } accept } }`,
+			ct state established accept; iifname @l counter jump yes; }
+			chain yes { meta l4proto { tcp, udp } accept; }; }`,
 		"by vmap and goto": `table inet f { chain c { type filter hook forward priority 0; policy drop
-			iifname vmap { "lan0" : goto yes, "turnout0" : goto yes, "wan0" : jump state } }
-			chain state { ct state established,related accept }
-			chain yes { tcp dport != 22 accept } }`,
+			iifname vmap { "lan0" : goto yes, "turnout0" : goto yes, "wan0" : jump state }; }
+			chain state { ct state established,related accept; }
+			chain yes { tcp dport != 22 accept; }; }`,
 		"by index": `table inet f { chain c { type filter hook forward priority 0; policy drop
-			iif "lan0" accept; oif "lan0" accept; iifname "turnout0" accept } }`,
+			iif "lan0" accept; oif "lan0" accept; iifname "turnout0" accept; }; }`,
 		"by range": `table inet f { chain c { type filter hook forward priority 0; policy drop
-			tcp dport 1-1023 log accept; tcp sport { 22, 400-500 } limit rate 5/second accept } }`,
+			tcp dport 1-1023 log accept; tcp sport { 22, 400-500 } limit rate 5/second accept; }; }`,
 		"by concatenated ranges": `table inet f { set l { type ipv4_addr . inet_service; flags interval; elements = { 203.0.113.0/24 . 1-1023 } }
 			chain c { type filter hook forward priority 0; policy drop
-			ip daddr . tcp dport @l accept; ip saddr . tcp sport @l accept } }`,
-		"another hook": `table inet f { chain c { type filter hook input priority 0; policy drop } }`,
-		"unmatched":    `table inet f { chain c { type filter hook forward priority 0; ip saddr 10.0.0.0/8 drop; meta l4proto icmp drop; iifname "eth7" reject } }`,
+			ip daddr . tcp dport @l accept; ip saddr . tcp sport @l accept; }; }`,
+		"another hook": `table inet f { chain c { type filter hook input priority 0; policy drop; }; }`,
+		"unmatched":    `table inet f { chain c { type filter hook forward priority 0; ip saddr 10.0.0.0/8 drop; meta l4proto icmp drop; iifname "eth7" reject; }; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,11 +127,11 @@ func TestFriendlyFirewalls(t *testing.T) {
 
 func TestUnfriendlyFirewalls(t *testing.T) {
 	for name, text := range map[string]string{
-		"drop":   `table inet f { chain c { type filter hook forward priority 0; policy drop; } }`,
-		"reject": `table inet f { chain c { type filter hook forward priority 0; iifname "docker0" accept; reject with icmpx admin-prohibited } }`,
-		"state":  `table ip f { chain c { type filter hook forward priority 0; ct state established,related accept; ct state new iifname "lan0" accept; jump d }; chain d { drop } }`,
-		"vmap":   `table ip f { chain c { type filter hook forward priority 0; ct state vmap { new : drop, untracked : drop } } }`,
-		"prefix": `table inet f { chain c { type filter hook forward priority 0; ip daddr 203.0.113.0/24 drop } }`,
+		"drop":   `table inet f { chain c { type filter hook forward priority 0; policy drop; }; }`,
+		"reject": `table inet f { chain c { type filter hook forward priority 0; iifname "docker0" accept; reject with icmpx admin-prohibited; }; }`,
+		"state":  `table ip f { chain c { type filter hook forward priority 0; ct state established,related accept; ct state new iifname "lan0" accept; jump d; }; chain d { drop; }; }`,
+		"vmap":   `table ip f { chain c { type filter hook forward priority 0; ct state vmap { new : drop, untracked : drop }; }; }`,
+		"prefix": `table inet f { chain c { type filter hook forward priority 0; ip daddr 203.0.113.0/24 drop; }; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

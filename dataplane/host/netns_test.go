@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -189,8 +190,18 @@ func newWorld(t testing.TB, stick bool) *world {
 	for _, n := range []*node{w.host, w.gateway, w.internet} {
 		n.setSysctl("net/ipv4/conf/all/rp_filter", "0")
 		n.setSysctl("net/ipv4/conf/default/rp_filter", "0")
+		w.eventually("all links are up", func() bool { return !strings.Contains(n.ip("-4 route show table all"), "linkdown") })
 	}
 	return w
+}
+
+func (w *world) eventually(what string, done func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatal("waited 10 s until " + what)
+		}
+	}
 }
 
 // public is the address that direct traffic leaves by.
@@ -256,8 +267,9 @@ func (w *world) snapshot() string {
 // packets by their destination. Direct ones are written back as they are; for
 // a tunnel it plays the far end itself and answers; the rest is swallowed.
 type process struct {
-	file *os.File
-	done chan struct{}
+	world *world
+	file  *os.File
+	done  chan struct{}
 }
 
 func (w *world) startProcess() *process {
@@ -282,16 +294,22 @@ func (w *world) startProcess() *process {
 		file = os.NewFile(uintptr(fd), "turnout0")
 		return nil
 	})
-	p := &process{file, make(chan struct{})}
+	p := &process{w, file, make(chan struct{})}
 	go p.loop()
 	w.t.Cleanup(p.kill)
 	return p
 }
 
-// kill is what the kernel does for a process that dies: it closes.
+// kill is what the kernel does for a process that dies: it closes. A child that
+// another test is about to start may hold the descriptor for a moment longer.
 func (p *process) kill() {
-	p.file.Close()
+	if p.file.Close() != nil {
+		return // killed before
+	}
 	<-p.done
+	p.world.eventually("the TUN device goes", func() bool {
+		return !strings.Contains(p.world.gateway.ip("-br link"), "turnout0")
+	})
 }
 
 func (p *process) loop() {

@@ -7,7 +7,7 @@ import (
 
 // Restore undoes what the state file in runDir says, whether or not the
 // process that wrote it still runs. Without a state file there is nothing to
-// undo. With keepGuard the guard stays, and the state file to remove it by.
+// undo. With keepGuard the guard stays, and a state file to remove it by.
 //
 // The guard goes last, after forwarding is what it was: if anything before
 // fails, the LAN stays closed, the state file stays, and Restore can be
@@ -22,10 +22,10 @@ func Restore(runDir string, keepGuard bool) error {
 		return fmt.Errorf("restoring the host (the LAN stays closed; `turnout down` tries again): %w", err)
 	}
 	if keepGuard {
-		if err := h.keepGuard(); err != nil {
-			return err
-		}
-		return h.save(runDir, &State{Version: stateVersion, Host: s.Host, TUN: s.TUN, Guard: true})
+		return h.leaveGuard(runDir, s)
+	}
+	if err := h.restoreSysctls(s.Sysctls, Sysctl.ofGuard); err != nil {
+		return fmt.Errorf("restoring the host (the LAN stays closed; `turnout down` tries again): %w", err)
 	}
 	if err := h.removeTable(); err != nil {
 		return err
@@ -33,11 +33,11 @@ func Restore(runDir string, keepGuard bool) error {
 	return h.forget(runDir)
 }
 
-// undo takes back everything but the nft table, in the reverse order of Set. It
+// undo takes back everything but the guard, in the reverse order of Set. It
 // goes on after an error, to leave as little as it can.
 func (h *hand) undo(s *State) error {
 	errs := []error{
-		h.restoreSysctls(s.Sysctls, true),
+		h.restoreSysctls(s.Sysctls, Sysctl.late),
 		h.removePasses(s.Firewall),
 		h.removeRules(s.Rules),
 	}
@@ -46,5 +46,19 @@ func (h *hand) undo(s *State) error {
 	}
 	return errors.Join(append(errs,
 		h.clearLink(s.TUN),
-		h.restoreSysctls(s.Sysctls, false))...)
+		h.restoreSysctls(s.Sysctls, func(v Sysctl) bool { return !v.late() && !v.ofGuard() }))...)
+}
+
+// leaveGuard reduces host and state file to the guard.
+func (h *hand) leaveGuard(runDir string, s *State) error {
+	if err := h.keepGuard(); err != nil {
+		return err
+	}
+	left := &State{Version: stateVersion, Host: s.Host, TUN: s.TUN, Guard: true}
+	for _, v := range s.Sysctls {
+		if v.ofGuard() {
+			left.Sysctls = append(left.Sysctls, v)
+		}
+	}
+	return h.save(runDir, left)
 }

@@ -157,12 +157,17 @@ func confNames() ([]string, error) {
 	return names, nil
 }
 
-// restoreSysctls puts back one group of values. One that is no longer what we
+// ofGuard says whether a value belongs to the guard: a packet that the guard
+// drops has already made the kernel tell its sender, by a redirect, who would
+// take it instead.
+func (s Sysctl) ofGuard() bool { return path.Base(s.Key) == "send_redirects" }
+
+// restoreSysctls puts back the values that which takes. One that is no longer what we
 // set has a new owner and is kept, also through the side effects of ip_forward.
-func (h *hand) restoreSysctls(saved []Sysctl, late bool) error {
+func (h *hand) restoreSysctls(saved []Sysctl, which func(Sysctl) bool) error {
 	var back []Sysctl
 	for _, s := range saved {
-		if s.late() != late {
+		if !which(s) {
 			continue
 		}
 		now, err := readSysctl(s.Key)
