@@ -79,13 +79,12 @@ func newTunnel(e *Engine, o TunnelOptions) *Tunnel {
 		engine: e,
 		ring:   newRing(),
 		closed: make(chan struct{}),
-		events: make(chan tun.Event, 1),
+		events: make(chan tun.Event),
 		room:   make(chan struct{}, 1),
 	}
 	t.out.timer = time.NewTimer(time.Hour)
 	t.out.timer.Stop()
 	t.in.writer = e.tun.NewWriter()
-	t.events <- tun.EventUp
 	return t
 }
 
@@ -245,7 +244,8 @@ func (t *Tunnel) Name() (string, error) { return t.opt.Name, nil }
 // MTU returns the largest inner packet, in bytes.
 func (t *Tunnel) MTU() (int, error) { return t.opt.MTU, nil }
 
-// Events tells WireGuard that the device is up; the channel closes with it.
+// Events never has any: who owns the WireGuard device brings it up and down.
+// The channel closes with the device, or a goroutine of WireGuard would leak.
 func (t *Tunnel) Events() <-chan tun.Event { return t.events }
 
 // BatchSize returns how many packets Read and Write take at once.
