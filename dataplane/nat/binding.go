@@ -83,7 +83,7 @@ func (b *binding) ports(proto uint8) *portSet {
 	switch proto {
 	case packet.UDP:
 		if b.udp == nil {
-			b.udp = &portSet{}
+			b.udp = &portSet{1} // port 0 is not a port
 		}
 		return b.udp
 	case packet.ICMP, packet.ICMPv6:

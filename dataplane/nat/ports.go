@@ -15,7 +15,7 @@ func (s *portSet) set(p uint16)      { s[p>>6] |= 1 << (p & 63) }
 func (s *portSet) clear(p uint16)    { s[p>>6] &^= 1 << (p & 63) }
 
 // A span is a set of ports to choose from: whole 64-port words, first to last,
-// and in each of them the ports of mask. Port 0 is not a port.
+// and in each of them the ports of mask.
 type span struct {
 	first, last uint16
 	mask        uint64

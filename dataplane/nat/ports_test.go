@@ -72,6 +72,31 @@ func TestPortParityAndRange(t *testing.T) {
 	}
 }
 
+// Ports below 1024 are 1023: port 0 is never given, by UDP nor by TCP. When
+// they are used up, the high ones follow.
+func TestLowPorts(t *testing.T) {
+	for _, p := range []pkt{udp(v4.lan1, 700, v4.remote1, 443), tcp(v4.lan1, 700, v4.remote1, 443, syn, 1, 0)} {
+		r := newRig(t, 0)
+		b := p.bytes()
+		v := decode(t, b)
+		low := 0
+		for i := range 1100 {
+			v.Src = packet.Addr4(0x0a640000 + uint32(i))
+			f, reason := r.Open(b, v, v4.pin1(), r.now)
+			if reason != packet.OK || f.Port == 0 {
+				t.Fatalf("protocol %d, flow %d: port %d, %v", v.Proto, i, f.Port, reason)
+			}
+			if f.Port < 1024 {
+				low++
+			}
+		}
+		if v.Proto == packet.UDP && low != 1023 {
+			t.Fatalf("%d ports below 1024", low)
+		}
+		r.verify()
+	}
+}
+
 // fill opens n UDP flows of exit 3, each of another LAN endpoint that wants
 // port 5000, and returns the external ports.
 func (r *rig) fill(n int) map[uint16]bool {
@@ -117,50 +142,42 @@ func TestUDPPortExhaustion(t *testing.T) {
 	r.verify()
 }
 
-// fillTCP opens n TCP flows of exit 3 to remote 1, each of another LAN host
-// that wants port 5000.
-func (r *rig) fillTCP(n int) {
-	r.Helper()
-	b := tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0).bytes()
-	v := decode(r, b)
-	for i := range n {
-		v.Src = packet.Addr4(0x0a640000 + uint32(i))
-		if i%1000 == 0 || i > 63500 && i%20 == 0 || i > 64450 && i%2 == 0 {
-			r.now++ // the search has a budget for each tick
-		}
-		if _, got := r.Open(b, v, v4.pin1(), r.now); got != packet.OK {
-			r.Fatalf("flow %d: %v", i, got)
-		}
-	}
-}
-
 // TCP finds the last port towards one remote end, and then says so; towards
-// another remote end all ports are free.
+// another remote end all ports are free. The search cannot take the processor:
+// it has a budget for each tick.
 func TestTCPPortExhaustion(t *testing.T) {
 	r := newRig(t, 0)
-	r.fillTCP(64512)
-	if _, _, got := r.out(tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0), v4.pin1()); got != packet.NoFreePort {
-		t.Fatalf("%v, want no-free-port", got)
-	}
-	if f, _ := r.mustOut(tcp(v4.lan1, 5000, v4.remote2, 443, syn, 1, 0), v4.pin1()); f.Port != 5000 {
-		t.Fatalf("port %d, 5000 is free towards this remote", f.Port)
-	}
-}
-
-// The search for TCP ports cannot take the processor: it has a budget for each
-// tick.
-func TestTCPPortSearchIsBounded(t *testing.T) {
-	r := newRig(t, 0)
-	r.fillTCP(64512)
 	b := tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0).bytes()
 	v := decode(t, b)
-	r.now++
-	for range 10 {
-		if _, got := r.Open(b, v, v4.pin1(), r.now); got != packet.NoFreePort {
-			t.Fatalf("%v, want no-free-port", got)
+	for port := 1024; port < 1<<16; port++ {
+		if v.SrcPort = uint16(port); port == 40001 {
+			continue
+		}
+		if f, got := r.Open(b, v, v4.pin1(), r.now); got != packet.OK || f.Port != v.SrcPort {
+			t.Fatalf("port %d: %v, %d", port, got, f.Port)
 		}
 	}
-	if r.probes != 0 {
-		t.Fatalf("%d probes left after 10 searches in one tick", r.probes)
+	second := tcp(v4.lan2, 5000, v4.remote1, 443, syn, 1, 0)
+	if f, _ := r.mustOut(second, v4.pin1()); f.Port != 40001 {
+		t.Fatalf("port %d, only 40001 was free", f.Port)
 	}
+	second.sport = 5001
+	if _, _, got := r.out(second, v4.pin1()); got != packet.NoFreePort {
+		t.Fatalf("%v, want no-free-port", got)
+	}
+	second.dst = v4.remote2
+	if f, _ := r.mustOut(second, v4.pin1()); f.Port != 5001 {
+		t.Fatalf("port %d, 5001 is free towards this remote", f.Port)
+	}
+	second.dst, second.sport = v4.remote1, 5002
+	for range 10 {
+		r.out(second, v4.pin1())
+	}
+	if r.probes != 0 {
+		t.Fatalf("%d probes left after 11 searches in one tick", r.probes)
+	}
+	r.now++
+	second.dst = v4.remote2
+	r.mustOut(second, v4.pin1())
+	r.verify()
 }

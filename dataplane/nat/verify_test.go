@@ -77,6 +77,11 @@ func (r *rig) verifyPorts(want int) {
 				}
 			}
 		}
+		if b.udp != nil {
+			if n--; !b.udp.has(0) {
+				r.Fatal("UDP port 0 is to be had")
+			}
+		}
 	}
 	if n != want {
 		r.Fatalf("%d ports in use for %d endpoints", n, want)
