@@ -26,19 +26,11 @@ func Compile(p *Policy) (*Table, error) {
 	}
 	for i := range p.Entries {
 		if err := c.add(int32(i), &p.Entries[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Entries[i].Pos.where(), err)
+			return nil, fmt.Errorf("%s: %w", p.Entries[i].Pos, err)
 		}
 	}
 	t.v4, t.v6, t.sets = c.v4.plane(true), c.v6.plane(false), c.sets
 	return t, nil
-}
-
-// where is the place for the front of an error.
-func (p Pos) where() string {
-	if p.Line == 0 {
-		return p.File
-	}
-	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
 // A compiler collects boxes, each with the prefixes that will give it numbers.
@@ -76,7 +68,7 @@ func (c *compiler) outcomes(t *Table, p *Policy) error {
 	t.outcomes = make([]outcome, len(p.Entries))
 	for i, e := range p.Entries {
 		if int(e.Exit) >= len(p.Exits) {
-			return fmt.Errorf("%s: exit number %d of %d does not exist", e.Pos.where(), e.Exit, len(p.Exits))
+			return fmt.Errorf("%s: exit number %d of %d does not exist", e.Pos, e.Exit, len(p.Exits))
 		}
 		t.outcomes[i] = outcome{e.Exit, e.By, cover[e.Exit]}
 	}

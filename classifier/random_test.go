@@ -56,6 +56,13 @@ func newWorld(r *rand.Rand) *world {
 			w.ports = append(w.ports, PortRange{lo, 65535})
 		}
 	}
+	if r.IntN(3) == 0 { // single ports, for lists that become sets
+		w.ports = w.ports[:1]
+		for range 30 {
+			lo := uint16(r.IntN(60)) * 2
+			w.ports = append(w.ports, PortRange{lo, lo})
+		}
+	}
 	for i, p := range w.ports {
 		if p.Lo > p.Hi {
 			w.ports[i] = PortRange{p.Hi, p.Lo}
