@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -130,6 +131,20 @@ func TestSuperPacket(t *testing.T) {
 		v := mustDecode(t, b)
 		if int(v.Len) != 65535 || !v.HasPorts || int(v.Payload) > 60 {
 			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// TestBeyondSuperPacket: the longest IPv6 payload and its header are more than
+// a View can count.
+func TestBeyondSuperPacket(t *testing.T) {
+	b := make([]byte, 40+65535)
+	copy(b, build(t, ip6(47), data(0)))
+	var v View
+	for payload, want := range map[uint16]Reason{65535 - 40: OK, 65535 - 39: BadLength, 65535: BadLength} {
+		binary.BigEndian.PutUint16(b[4:], payload)
+		if got := v.Decode(b); got != want {
+			t.Errorf("a payload of %d: %v, want %v", payload, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package answer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
 	"testing"
 	"time"
@@ -177,6 +178,34 @@ func TestNeverAnswered(t *testing.T) {
 		if got := Reset(buf[:], row.b, v) > 0; got != row.reset {
 			t.Errorf("%s: answered by a reset: %v", row.name, got)
 		}
+	}
+}
+
+// TestMulticastIPv6: only "packet too big" may be said about it.
+func TestMulticastIPv6(t *testing.T) {
+	ip := ip6(layers.IPProtocolTCP)
+	ip.DstIP = net.ParseIP("ff0e::1")
+	b := build(t, ip, &layers.TCP{SrcPort: 5000, DstPort: 443, SYN: true})
+	v := decode(t, b)
+	var buf [1280]byte
+	if Reset(buf[:], b, v) != 0 || ICMPError(buf[:], b, v, addr(us6), 1, 1, 0) != 0 {
+		t.Error("multicast was answered")
+	}
+	if ICMPError(buf[:], b, v, addr(us6), packetTooBig, 0, 1400) == 0 {
+		t.Error("too big multicast was not answered")
+	}
+}
+
+// TestResetCountsFIN: no FIN comes without an ACK through Decode, but SEG.LEN
+// is defined with it.
+func TestResetCountsFIN(t *testing.T) {
+	b := build(t, ip4(layers.IPProtocolTCP), &layers.TCP{SrcPort: 5000, DstPort: 443, SYN: true, Seq: 10}, gopacket.Payload("abc"))
+	v := decode(t, b)
+	v.Flags = packet.FIN
+	var buf [64]byte
+	n := Reset(buf[:], b, v)
+	if got := binary.BigEndian.Uint32(buf[28:]); n != 40 || got != 14 {
+		t.Errorf("ACK %d, want 14", got)
 	}
 }
 

@@ -58,3 +58,17 @@ func TestLimiterKeepsHosts(t *testing.T) {
 		t.Errorf("%d answers to one host in 2 s", flood)
 	}
 }
+
+// TestLimiterTakesOver: a host that pushes out another one does not inherit
+// its debts.
+func TestLimiterTakesOver(t *testing.T) {
+	l, now := NewLimiter(), time.Unix(1000, 0)
+	for r := range l.rows {
+		for w := range l.rows[r] {
+			l.rows[r][w] = host{packet.Addr4(uint32(1 + r*ways + w)), bucket{time.Hour}}
+		}
+	}
+	if !l.Allow(packet.Addr4(99999), now) {
+		t.Error("a new host is silenced for what others did")
+	}
+}
