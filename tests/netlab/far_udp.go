@@ -7,7 +7,6 @@ import (
 	"net"
 	"syscall"
 
-	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -61,48 +60,6 @@ func sameSource(oob []byte) []byte {
 		return nil
 	}
 	return (&ipv4.ControlMessage{Src: cm.Dst}).Marshal()
-}
-
-// servePing notes the echo requests that the kernel answers.
-func (f *Far) servePing() error {
-	var conn net.PacketConn
-	err := f.Do(func() (err error) {
-		conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	f.OnClose(func() { conn.Close() })
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				f.notePing(buf[:n], from)
-			}
-		}
-	}()
-	return nil
-}
-
-func (f *Far) notePing(b []byte, from net.Addr) {
-	m, err := icmp.ParseMessage(unix.IPPROTO_ICMP, b)
-	if err != nil || m.Type != ipv4.ICMPTypeEcho {
-		return
-	}
-	echo, ok := m.Body.(*icmp.Echo)
-	if !ok {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count.ICMP++
-	p := f.pings[string(echo.Data)]
-	f.pings[string(echo.Data)] = Ping{From: from.String(), ID: echo.ID, Count: p.Count + 1}
 }
 
 // control runs f on a socket's descriptor.
