@@ -3,10 +3,8 @@ package host
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink"
 )
 
@@ -118,29 +116,6 @@ func tableConflicts(s *Spec, old *State) ([]Conflict, error) {
 		Why: fmt.Sprintf("someone else uses it (%s): choose another [host] table", foreign[0])}}, nil
 }
 
-// A pass is a packet's way that a foreign forward chain must leave open.
-type pass struct {
-	from, to string // interfaces
-	answers  bool   // only packets of known connections
-	why      string
-}
-
-func (p pass) String() string {
-	state := ""
-	if p.answers {
-		state = "ct state established,related "
-	}
-	return fmt.Sprintf("iifname %q oifname %q %saccept comment %q", p.from, p.to, state, tableName)
-}
-
-func (p pass) exprs() words {
-	state := words(nil)
-	if p.answers {
-		state = ctState(ctEstablished | ctRelated)
-	}
-	return rule(iifname(p.from), oifname(p.to), state, accept)
-}
-
 // chainConflicts plays one packet for each way through each foreign forward
 // chain, as the kernel would, and reports those that do not come out.
 func chainConflicts(s *Spec, _ *State) ([]Conflict, error) {
@@ -164,7 +139,7 @@ func chainConflicts(s *Spec, _ *State) ([]Conflict, error) {
 			name := nameOf(base)
 			all = append(all, Conflict{
 				Where: "nft chain " + name.String(), Why: "it drops " + p.why, chain: name, pass: &p,
-				Command: fmt.Sprintf("nft insert rule %s '%s'", name, p),
+				Command: p.command(name),
 			})
 		}
 	}
@@ -192,76 +167,4 @@ func chainsOf(all []Conflict) []ForeignChain {
 		}
 	}
 	return chains
-}
-
-// insertPasses runs the commands of the conflicts, by netlink.
-func (h *hand) insertPasses(all []Conflict) error {
-	for _, conflict := range all {
-		if conflict.pass == nil {
-			continue
-		}
-		err := h.step("running "+conflict.Command, func() error {
-			c, err := nftables.New()
-			if err != nil {
-				return err
-			}
-			t, ch := conflict.chain.nft()
-			c.InsertRule(&nftables.Rule{Table: t, Chain: ch, Exprs: conflict.pass.exprs(),
-				UserData: userdata.AppendString(nil, userdata.TypeComment, tableName)})
-			return c.Flush()
-		})
-		if err != nil {
-			return err
-		}
-		h.log.Info("made a foreign firewall let the LAN pass", "chain", conflict.chain.String(), "rule", conflict.pass.String())
-	}
-	return nil
-}
-
-// removePasses takes our rules, known by their comment, out of the chains. A
-// chain that its owner has removed or loaded anew holds none.
-func (h *hand) removePasses(chains []ForeignChain) error {
-	if len(chains) == 0 {
-		return nil
-	}
-	c, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("opening nftables: %w", err)
-	}
-	there, err := c.ListChains()
-	if err != nil {
-		return fmt.Errorf("listing the nft chains: %w", err)
-	}
-	for _, name := range chains {
-		if !slices.ContainsFunc(there, func(ch *nftables.Chain) bool { return nameOf(ch) == name }) {
-			continue
-		}
-		if err := h.removeCommented(c, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (h *hand) removeCommented(c *nftables.Conn, name ForeignChain) error {
-	t, ch := name.nft()
-	rules, err := c.GetRules(t, ch)
-	if err != nil {
-		return fmt.Errorf("listing the rules of %s: %w", name, err)
-	}
-	for _, r := range rules {
-		if comment, ok := userdata.GetString(r.UserData, userdata.TypeComment); !ok || strings.TrimSpace(comment) != tableName {
-			continue
-		}
-		err := h.step(fmt.Sprintf("removing our rule %d from %s", r.Handle, name), func() error {
-			if err := c.DelRule(&nftables.Rule{Table: t, Chain: ch, Handle: r.Handle}); err != nil {
-				return err
-			}
-			return c.Flush()
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -151,19 +151,56 @@ func TestUnfriendlyFirewalls(t *testing.T) {
 	}
 }
 
+// iptables-nft's tables get rules that iptables itself can list, made of its own
+// extension instead of nft's ct state.
+func TestIPTablesChain(t *testing.T) {
+	w := newWorld(t, false)
+	w.serve()
+	w.gateway.nft(`table ip filter { chain FORWARD { type filter hook forward priority filter; policy drop; }; }`)
+	before := w.snapshot()
+	p := w.startProcess()
+	s := w.spec()
+	var commands []string
+	w.gateway.must(func() error {
+		for _, c := range Conflicts(s) {
+			commands = append(commands, c.Command)
+		}
+		return nil
+	})
+	want := `iptables -I FORWARD -i 'wan0' -o 'lan0' -m conntrack --ctstate ESTABLISHED,RELATED -m comment --comment turnout -j ACCEPT`
+	if len(commands) != 4 || commands[3] != want {
+		t.Errorf("commands %q, want %q as the last of four", commands, want)
+	}
+	s.AdjustFirewall = true
+	w.set(s)
+	w.works()
+	if chain := w.gateway.run("nft", "list", "chain", "ip", "filter", "FORWARD"); strings.Contains(chain, "ct state") {
+		t.Errorf("an expression that iptables cannot read:\n%s", chain)
+	}
+	w.gateway.must(func() error {
+		for _, c := range Conflicts(s) {
+			t.Errorf("still in the way: %s", c.Command)
+		}
+		return nil
+	})
+	w.restore(false)
+	p.kill()
+	wantEqual(t, "after Restore", w.snapshot(), before)
+}
+
 func TestRuleAndTableConflicts(t *testing.T) {
 	for name, c := range map[string]struct {
 		ip, where string
 		refuse    bool
 	}{
-		"a mark within our mask":    {"rule add priority 5210 fwmark 0x1000000/0xff000000 lookup 52", "ip rule with priority 5210", true},
-		"our own value, whole":      {"rule add priority 100 fwmark 0x4000000 lookup 52", "ip rule with priority 100", true},
-		"a mask around our direct":  {"rule add priority 100 fwmark 0/0x6000000 lookup 52", "ip rule with priority 100", true},
+		"a mark within our mask":    {"rule add priority 5210 fwmark 0x50/0xff lookup 52", "ip rule with priority 5210", true},
+		"our own value, whole":      {"rule add priority 100 fwmark 0x70 lookup 52", "ip rule with priority 100", true},
+		"a mask around our direct":  {"rule add priority 100 fwmark 0/0x30 lookup 52", "ip rule with priority 100", true},
 		"tailscale":                 {"rule add priority 5210 fwmark 0x80000/0xff0000 lookup main", "", false},
 		"wg-quick":                  {"rule add priority 32765 not fwmark 51820 lookup 51820", "", false},
 		"a rule among ours":         {"rule add priority 5003 from 10.1.1.1 lookup 52", "ip rule with priority 5003", false},
 		"a route in our table":      {"route add 10.5.0.0/16 dev lan0 table 7077", "routing table 7077", true},
-		"the same in IPv6":          {"-6 rule add priority 100 fwmark 0x2000000/0xf000000 lookup 52", "ip rule with priority 100", true},
+		"the same in IPv6":          {"-6 rule add priority 100 fwmark 0x20/0x60 lookup 52", "ip rule with priority 100", true},
 		"a rule like one of ours":   {"rule add priority 5003 iif turnout0 lookup main", "", false},
 		"one with another selector": {"rule add priority 5003 iif turnout0 from 10.0.0.0/8 lookup main", "ip rule with priority 5003", false},
 	} {

@@ -19,6 +19,7 @@ const (
 	outsideSet = "outside" // uplinks, and the LAN because of sticks
 	privateSet = "private4"
 
+	inboundSetID = 1
 	inboundFlows = 131072
 	// As long as a NAT must remember an idle connection (RFC 5382, 5; RFC 4787,
 	// 4.3). Either side's packets renew it.
@@ -28,7 +29,7 @@ const (
 
 func newInboundSet(t *nftables.Table) *nftables.Set {
 	return &nftables.Set{
-		Table: t, Name: inboundSet, Dynamic: true, HasTimeout: true, Concatenation: true, Size: inboundFlows,
+		Table: t, ID: inboundSetID, Name: inboundSet, Dynamic: true, HasTimeout: true, Concatenation: true, Size: inboundFlows,
 		KeyType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeIPAddr, nftables.TypeInetProto,
 			nftables.TypeInetService, nftables.TypeInetService),
 	}

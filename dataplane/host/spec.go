@@ -78,7 +78,7 @@ func (s *Spec) validNumbers() error {
 // could mean something else there.
 func validName(name string) error {
 	if name == "" || len(name) > maxIfName || name == "." || name == ".." || name == "all" || name == "default" ||
-		strings.ContainsAny(name, "/ \t\n\x00\"") {
+		strings.ContainsAny(name, "/ \t\n\x00\"'") {
 		return fmt.Errorf("%q cannot be the name of an interface", name)
 	}
 	return nil

@@ -122,8 +122,11 @@ func addSets(c *nftables.Conn, t *nftables.Table, sets []set, keepInbound bool) 
 			return fmt.Errorf("encoding set %s: %w", inboundSet, err)
 		}
 	}
-	for _, s := range sets {
-		n := &nftables.Set{Table: t, Name: s.name, KeyType: s.key, KeyByteOrder: binaryutil.BigEndian}
+	for i, s := range sets {
+		// A number within the transaction. Left to choose one, the library
+		// counts in a global without a lock.
+		id := inboundSetID + 1 + uint32(i)
+		n := &nftables.Set{Table: t, ID: id, Name: s.name, KeyType: s.key, KeyByteOrder: binaryutil.BigEndian}
 		switch s.key.Name {
 		case nftables.TypeIFName.Name:
 			n.KeyByteOrder = binaryutil.NativeEndian

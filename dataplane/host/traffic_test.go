@@ -94,12 +94,14 @@ func (n *node) tcpServer(addr string) {
 	}()
 }
 
-func (n *node) askTCP(to string) (string, error) {
+func (n *node) askTCP(to string) (string, error) { return n.askTCPFrom("0.0.0.0", to) }
+
+func (n *node) askTCPFrom(from, to string) (string, error) {
 	var text string
 	err := n.do(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
-		c, err := (&net.Dialer{}).DialContext(ctx, "tcp4", to)
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}).DialContext(ctx, "tcp4", to)
 		if err != nil {
 			return err
 		}
