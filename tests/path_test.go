@@ -25,11 +25,28 @@ func TestTracerouteShowsTheHops(t *testing.T) {
 	r := world{Options: netlab.Options{Beyond: true}}.up(t)
 	want := []string{r.GatewayAddr().String(), r.Servers[0].Address.String(), netlab.Beyond.String()}
 	for i, hop := range want {
+		if i == 0 && !kernelSpeaks(t) {
+			continue // the gateway's own hop is its kernel's
+		}
 		got, err := hopAt(r.Hosts[0], netlab.Beyond, i+1)
 		if err != nil || got != hop {
 			t.Errorf("with TTL %d %q answers (%v), want %s", i+1, got, err, hop)
 		}
 	}
+}
+
+// kernelSpeaks reports whether this machine's kernel sends ICMP at all, so that
+// a test knows which answers can be asked of it.
+func kernelSpeaks(t *testing.T) bool {
+	t.Helper()
+	speaks, err := netlab.KernelSpeaksICMP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !speaks {
+		t.Log("this machine's kernel sends no ICMP for IPv4 any more, in no namespace: what it would answer itself is not asked for")
+	}
+	return speaks
 }
 
 // hopAt returns who answers an echo request with a small TTL.
@@ -77,7 +94,10 @@ func TestPingAndTracerouteTools(t *testing.T) {
 		t.Errorf("ping:\n%s", out)
 	}
 	out := on(t, h, "traceroute", "-n", "-q", "1", "-w", "1", netlab.Beyond.String())
-	for _, hop := range []string{r.GatewayAddr().String(), r.Servers[0].Address.String(), netlab.Beyond.String()} {
+	for i, hop := range []string{r.GatewayAddr().String(), r.Servers[0].Address.String(), netlab.Beyond.String()} {
+		if i == 0 && !kernelSpeaks(t) {
+			continue
+		}
 		if !strings.Contains(out, " "+hop+" ") {
 			t.Errorf("traceroute does not show %s:\n%s", hop, out)
 		}

@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -158,5 +159,6 @@ func (s *Server) wireBeyond() error {
 	if err := s.beyond.Route(defaultRoute, netip.MustParseAddr("198.51.100.193"), "eth0"); err != nil {
 		return err
 	}
-	return s.Sysctl("net.ipv4.ip_forward", "1")
+	far := Far{Node: s.beyond, pings: make(map[string]Ping)}
+	return errors.Join(far.servePing(), s.serveHop(wgDevice, s.Address), s.Sysctl("net.ipv4.ip_forward", "1"))
 }
