@@ -77,12 +77,27 @@ func hopAt(h *netlab.Host, to netip.Addr, ttl int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if got, err := icmp.ParseMessage(unix.IPPROTO_ICMP, buf[:n]); err == nil &&
-			(got.Type == ipv4.ICMPTypeTimeExceeded || got.Type == ipv4.ICMPTypeEchoReply) {
+		if answers(buf[:n], 4000+ttl) {
 			return from.String(), nil
 		}
 	}
 	return "", os.ErrDeadlineExceeded
+}
+
+// answers reports whether an ICMP message is about the echo request with id, and
+// not a late one about another.
+func answers(b []byte, id int) bool {
+	m, err := icmp.ParseMessage(unix.IPPROTO_ICMP, b)
+	if err != nil {
+		return false
+	}
+	switch body := m.Body.(type) {
+	case *icmp.Echo:
+		return m.Type == ipv4.ICMPTypeEchoReply && body.ID == id
+	case *icmp.TimeExceeded:
+		return netlab.QuotesEcho(body.Data, id)
+	}
+	return false
 }
 
 func TestPingAndTracerouteTools(t *testing.T) {

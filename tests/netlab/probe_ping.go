@@ -83,15 +83,15 @@ func awaitEcho(conn net.PacketConn, id int, deadline time.Time) (string, error) 
 				return "answer", nil
 			}
 		case *icmp.DstUnreach:
-			if quotesEcho(body.Data, id) {
+			if QuotesEcho(body.Data, id) {
 				return fmt.Sprintf("%v, code %d", m.Type, m.Code), nil
 			}
 		}
 	}
 }
 
-// quotesEcho says whether an ICMP error is about an echo request of ours.
-func quotesEcho(b []byte, id int) bool {
+// QuotesEcho says whether an ICMP error is about an echo request of ours.
+func QuotesEcho(b []byte, id int) bool {
 	h, err := ipv4.ParseHeader(b)
 	if err != nil || len(b) < h.Len+8 || h.Protocol != unix.IPPROTO_ICMP {
 		return false
