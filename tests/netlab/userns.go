@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ func Possible() error {
 			"and in a container pass --device /dev/net/tun; without root it must be readable and writable by everyone", err)
 	}
 	tun.Close()
-	n, err := NewNode("try")
+	n, err := NewNode("a trial")
 	if err != nil {
 		return fmt.Errorf("%w; be root, and in a container have --cap-add NET_ADMIN --cap-add SYS_ADMIN", err)
 	}
@@ -49,11 +50,24 @@ func EnterUserNS(argv []string) (int, error) {
 		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
 		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
 	}
-	// Ctrl-C goes to both: the copy cleans up, and this process waits for it.
-	interrupts := make(chan os.Signal, 1)
-	signal.Notify(interrupts, os.Interrupt)
-	defer signal.Stop(interrupts)
-	err := cmd.Run()
+	// The kernel ends the copy with the thread that has started it.
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// The copy cleans up when it is told to end, and this process waits for it.
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	err := cmd.Start()
+	if err == nil {
+		go func() {
+			for s := range signals {
+				cmd.Process.Signal(s)
+			}
+		}()
+		err = cmd.Wait()
+	}
+	signal.Stop(signals)
+	close(signals)
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
