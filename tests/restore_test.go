@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -84,39 +85,38 @@ func TestSecondUpRefuses(t *testing.T) {
 	}
 }
 
-// place is where an error stands: a file of the configuration and a line.
-var place = regexp.MustCompile(`\.(toml|conf):[1-9][0-9]*: `)
+// place is where an error stands: a file of the configuration and, when
+// it is not about all of it, a line.
+var place = regexp.MustCompile(`\.(toml|conf):([0-9]+:)? `)
 
-// A configuration that is wrong is refused before anything is touched.
+// A configuration that is wrong, in each of the ways that conf knows, is refused
+// before anything is touched.
 func TestBadConfigurationTouchesNothing(t *testing.T) {
 	t.Parallel()
 	r := world{}.build(t)
 	before := snapshot(t, r.Gateway.Node)
-	good := world{}.toml(r.Lab)
-	for i, bad := range []string{
-		good + "[lan]\n",            // a table twice
-		good + "colour = \"red\"\n", // a key that does not exist
-		strings.Replace(good, "sweden\"\n", "norway\"\n", 1), // a default that does not exist
-		strings.Replace(good, "japan.conf", "nothing.conf", 1),
-		strings.Replace(good, "name = \"japan\"", "name = \"sweden\"", 1),
-		strings.Replace(good, "[[tunnel]]", "[[tunnel", 1),
-		good + "[[rule]]\nproto = \"tpc\"\nvia = \"sweden\"\n",
-		good + "[[rule]]\nports = \"99999\"\nvia = \"sweden\"\n",
-		good + "[[rule]]\nto = [\"198.51.100.0/33\"]\nvia = \"sweden\"\n",
-		good + "[[rule]]\nto = [\"198.51.100.1\"]\nvia = \"nowhere\"\n",
-		good + "[[rule]]\nto = [\"198.51.100.1\"]\n",
-	} {
-		file := r.write(t, fmt.Sprintf("bad%d.toml", i), bad)
-		d, err := r.Gateway.StartUp(file)
+	var files []string
+	for _, pattern := range []string{"*.toml", "*.conf"} {
+		list, err := filepath.Glob(filepath.Join("..", "conf", "testdata", "bad", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, list...)
+	}
+	if len(files) < 30 {
+		t.Fatalf("only %d bad configurations", len(files))
+	}
+	for _, file := range files {
+		d, err := r.Gateway.StartUp(file, "--lan", r.LANInterface())
 		if err != nil {
 			t.Fatal(err)
 		}
 		status, err := d.Wait(5 * time.Second)
 		if err != nil || status != 2 {
-			t.Errorf("configuration %d ends with status %d, %v; want 2. It said:\n%s", i, status, err, d.Log())
+			t.Errorf("%s ends with status %d, %v; want 2. It said:\n%s", file, status, err, d.Log())
 		}
 		if !place.MatchString(d.Log()) {
-			t.Errorf("configuration %d: the error does not say where:\n%s", i, d.Log())
+			t.Errorf("%s: the error does not say where:\n%s", file, d.Log())
 		}
 	}
 	same(t, "after bad configurations", before, snapshot(t, r.Gateway.Node))
