@@ -36,7 +36,7 @@ func Conflicts(s Spec) []Conflict {
 
 func conflicts(s *Spec, old *State) []Conflict {
 	var all []Conflict
-	for _, part := range []func(*Spec, *State) ([]Conflict, error){ruleConflicts, tableConflicts, chainConflicts} {
+	for _, part := range []func(*Spec, *State) ([]Conflict, error){uplinkConflicts, ruleConflicts, tableConflicts, chainConflicts} {
 		found, err := part(s, old)
 		if err != nil {
 			found = append(found, Conflict{Where: "this host", Why: err.Error()})
@@ -44,6 +44,18 @@ func conflicts(s *Spec, old *State) []Conflict {
 		all = append(all, found...)
 	}
 	return all
+}
+
+// uplinkConflicts names uplinks that are not there, an LTE stick for example.
+func uplinkConflicts(s *Spec, _ *State) ([]Conflict, error) {
+	var all []Conflict
+	for _, name := range s.Uplinks {
+		if _, err := link(name); err != nil {
+			all = append(all, Conflict{Where: "uplink " + name,
+				Why: "it is not there: answers to direct traffic may not come back by it until turnout starts again with it"})
+		}
+	}
+	return all, nil
 }
 
 // ruleConflicts looks at foreign ip rules: one that matches on bits of our

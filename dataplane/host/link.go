@@ -42,7 +42,7 @@ func (h *hand) setTUNSysctls(tun string) error {
 func (h *hand) setLink(s *Spec) error {
 	tun, err := link(s.TUN)
 	if err != nil {
-		return fmt.Errorf("the data path has to open the TUN device first: %w", err)
+		return err
 	}
 	if tun.Attrs().MTU != s.MTU {
 		err := h.step(fmt.Sprintf("setting the MTU of %s to %d", s.TUN, s.MTU), func() error { return netlink.LinkSetMTU(tun, s.MTU) })

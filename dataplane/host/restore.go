@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 )
 
 // Restore undoes what the state file in runDir says, whether or not the
@@ -13,7 +14,7 @@ import (
 // fails, the LAN stays closed, the state file stays, and Restore can be
 // repeated.
 func Restore(runDir string, keepGuard bool) error {
-	h := newHand(nil)
+	h := newHand(slog.Default())
 	s, err := loadState(runDir)
 	if err != nil || s == nil {
 		return err

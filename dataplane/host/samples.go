@@ -2,8 +2,12 @@ package host
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 )
 
@@ -60,4 +64,106 @@ func newSample(p pass, state uint32, src, dst netip.Addr) sample {
 	binary.BigEndian.PutUint16(h[22:], dport)
 	h[32], h[33] = 5<<4, flags
 	return s
+}
+
+func (p *sample) meta(key expr.MetaKey) []byte {
+	switch key {
+	case expr.MetaKeyIIFNAME:
+		return ifName(p.from)
+	case expr.MetaKeyOIFNAME:
+		return ifName(p.to)
+	case expr.MetaKeyIIF:
+		return ifIndex(p.from)
+	case expr.MetaKeyOIF:
+		return ifIndex(p.to)
+	case expr.MetaKeyNFPROTO:
+		return nfproto(ipv4)
+	case expr.MetaKeyL4PROTO:
+		return []byte{unix.IPPROTO_TCP}
+	case expr.MetaKeyPROTOCOL:
+		return []byte{0x08, 0x00}
+	case expr.MetaKeyMARK:
+		return make([]byte, 4)
+	}
+	return nil
+}
+
+// ifIndex is 0, which matches nothing, for an interface that is not there yet.
+func ifIndex(name string) []byte {
+	index := 0
+	if i, err := net.InterfaceByName(name); err == nil {
+		index = i.Index
+	}
+	return binaryutil.NativeEndian.PutUint32(uint32(index))
+}
+
+func (p *sample) payload(e *expr.Payload) []byte {
+	offset := int(e.Offset)
+	switch {
+	case e.OperationType != expr.PayloadLoad:
+		return nil
+	case e.Base == expr.PayloadBaseTransportHeader:
+		offset += 20
+	case e.Base != expr.PayloadBaseNetworkHeader:
+		return nil
+	}
+	if offset+int(e.Len) > len(p.header) {
+		return nil
+	}
+	return p.header[offset : offset+int(e.Len)]
+}
+
+func (p *sample) ct(key expr.CtKey) []byte {
+	switch {
+	case key == expr.CtKeySTATE:
+		return binaryutil.NativeEndian.PutUint32(p.state)
+	case p.state == ctUntracked:
+		return nil
+	case key == expr.CtKeyDIRECTION && p.answers:
+		return []byte{ctReply}
+	case key == expr.CtKeyDIRECTION:
+		return []byte{ctOriginal}
+	case key == expr.CtKeySTATUS, key == expr.CtKeyMARK:
+		return make([]byte, 4)
+	}
+	return nil
+}
+
+// xtMatch knows the one extension of iptables-nft that decides about answers.
+func (p *sample) xtMatch(e *expr.Match) bool {
+	states, ok := conntrackStates(e)
+	if e.Name == "comment" {
+		return true
+	}
+	state := p.state
+	if state == ctUntracked {
+		state = xtUntracked
+	}
+	return ok && states&state != 0
+}
+
+const xtUntracked = 1 << 8 // XT_CONNTRACK_STATE_UNTRACKED; the other states count as nft's
+
+// conntrackStates is the mask of a match on states alone.
+func conntrackStates(e *expr.Match) (uint32, bool) {
+	if e.Name != "conntrack" {
+		return 0, false
+	}
+	base, states := xt.ConntrackMtinfoBase{}, uint32(0)
+	switch info := e.Info.(type) {
+	case *xt.ConntrackMtinfo1:
+		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
+	case *xt.ConntrackMtinfo2:
+		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
+	case *xt.ConntrackMtinfo3:
+		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
+	}
+	state := uint16(xt.ConntrackState) | uint16(xt.ConntrackStateAlias)
+	if base.MatchFlags&^state != 0 || base.MatchFlags&state == 0 {
+		return 0, false
+	}
+	if base.InvertFlags&state != 0 {
+		states = ^states
+	}
+	return states, true
 }

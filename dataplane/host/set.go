@@ -99,10 +99,8 @@ func (s *Spec) complete() error {
 		}
 	}
 	s.LAN = lan
-	for _, name := range append([]string{s.TUN}, s.Uplinks...) {
-		if _, err := link(name); err != nil {
-			return err
-		}
+	if _, err := link(s.TUN); err != nil {
+		return fmt.Errorf("the data path has to open the TUN device first: %w", err)
 	}
 	return nil
 }

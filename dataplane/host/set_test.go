@@ -200,7 +200,8 @@ func TestKeepGuard(t *testing.T) {
 	})
 }
 
-// A failure undoes what was done; a run that adopts stays closed.
+// A failure leaves the host as it was: a fresh one untouched, one that a crash
+// left closed still closed.
 func TestFailedSet(t *testing.T) {
 	w := newWorld(t, false)
 	before := w.snapshot()
@@ -209,7 +210,17 @@ func TestFailedSet(t *testing.T) {
 		t.Errorf("Set without a TUN device: %v", err)
 	}
 	wantEqual(t, "after the failure", w.snapshot(), before)
-	w.startProcess().kill()
-	w.startProcess()
+	p := w.startProcess()
 	w.set(w.spec())
+	p.kill()
+	before = w.snapshot()
+	if err := w.gateway.do(func() error { _, err := Set(w.spec()); return err }); err == nil {
+		t.Error("Set without a TUN device after a crash: no error")
+	}
+	wantEqual(t, "after the failure after a crash", w.snapshot(), before)
+
+	s := w.spec()
+	s.Uplinks = append(s.Uplinks, "wwan0") // may come later
+	w.startProcess()
+	w.set(s)
 }

@@ -2,14 +2,11 @@ package host
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"net"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,11 +25,6 @@ type chainKey struct {
 	family nftables.TableFamily
 	table  string
 	name   string
-}
-
-type members struct {
-	interval bool
-	elements []nftables.SetElement
 }
 
 func readFirewall(c *nftables.Conn) (*firewall, error) {
@@ -245,203 +237,4 @@ func compare(op expr.CmpOp, c int) bool {
 		return c >= 0
 	}
 	return false
-}
-
-func (p *sample) meta(key expr.MetaKey) []byte {
-	switch key {
-	case expr.MetaKeyIIFNAME:
-		return ifName(p.from)
-	case expr.MetaKeyOIFNAME:
-		return ifName(p.to)
-	case expr.MetaKeyIIF:
-		return ifIndex(p.from)
-	case expr.MetaKeyOIF:
-		return ifIndex(p.to)
-	case expr.MetaKeyNFPROTO:
-		return nfproto(ipv4)
-	case expr.MetaKeyL4PROTO:
-		return []byte{unix.IPPROTO_TCP}
-	case expr.MetaKeyPROTOCOL:
-		return []byte{0x08, 0x00}
-	case expr.MetaKeyMARK:
-		return make([]byte, 4)
-	}
-	return nil
-}
-
-// ifIndex is 0, which matches nothing, for an interface that is not there yet.
-func ifIndex(name string) []byte {
-	index := 0
-	if i, err := net.InterfaceByName(name); err == nil {
-		index = i.Index
-	}
-	return binaryutil.NativeEndian.PutUint32(uint32(index))
-}
-
-func (p *sample) payload(e *expr.Payload) []byte {
-	offset := int(e.Offset)
-	switch {
-	case e.OperationType != expr.PayloadLoad:
-		return nil
-	case e.Base == expr.PayloadBaseTransportHeader:
-		offset += 20
-	case e.Base != expr.PayloadBaseNetworkHeader:
-		return nil
-	}
-	if offset+int(e.Len) > len(p.header) {
-		return nil
-	}
-	return p.header[offset : offset+int(e.Len)]
-}
-
-func (p *sample) ct(key expr.CtKey) []byte {
-	switch {
-	case key == expr.CtKeySTATE:
-		return binaryutil.NativeEndian.PutUint32(p.state)
-	case p.state == ctUntracked:
-		return nil
-	case key == expr.CtKeyDIRECTION && p.answers:
-		return []byte{ctReply}
-	case key == expr.CtKeyDIRECTION:
-		return []byte{ctOriginal}
-	case key == expr.CtKeySTATUS, key == expr.CtKeyMARK:
-		return make([]byte, 4)
-	}
-	return nil
-}
-
-// xtMatch knows the one extension of iptables-nft that decides about answers.
-func (p *sample) xtMatch(e *expr.Match) bool {
-	states, ok := conntrackStates(e)
-	if e.Name == "comment" {
-		return true
-	}
-	state := p.state
-	if state == ctUntracked {
-		state = xtUntracked
-	}
-	return ok && states&state != 0
-}
-
-const xtUntracked = 1 << 8 // XT_CONNTRACK_STATE_UNTRACKED; the other states count as nft's
-
-// conntrackStates is the mask of a match on states alone.
-func conntrackStates(e *expr.Match) (uint32, bool) {
-	if e.Name != "conntrack" {
-		return 0, false
-	}
-	base, states := xt.ConntrackMtinfoBase{}, uint32(0)
-	switch info := e.Info.(type) {
-	case *xt.ConntrackMtinfo1:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo2:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	case *xt.ConntrackMtinfo3:
-		base, states = info.ConntrackMtinfoBase, uint32(info.StateMask)
-	}
-	state := uint16(xt.ConntrackState) | uint16(xt.ConntrackStateAlias)
-	if base.MatchFlags&^state != 0 || base.MatchFlags&state == 0 {
-		return 0, false
-	}
-	if base.InvertFlags&state != 0 {
-		states = ^states
-	}
-	return states, true
-}
-
-// lookup finds register content in a set; in a verdict map the verdict too.
-func (f *firewall) lookup(t *nftables.Table, e *expr.Lookup, regs *registers) (*expr.Verdict, bool) {
-	s := f.sets[chainKey{t.Family, t.Name, e.SetName}]
-	if s == nil {
-		return nil, e.Invert // unknown: let the rule not match
-	}
-	element, found := s.find(e.SourceRegister, regs)
-	if !found || !e.IsDestRegSet {
-		return nil, found
-	}
-	if e.DestRegister == unix.NFT_REG_VERDICT {
-		v, ok := verdictOf(element)
-		return &v, ok
-	}
-	return nil, load(regs, e.DestRegister, element.Val)
-}
-
-func (s *members) find(register uint32, regs *registers) (nftables.SetElement, bool) {
-	if s.interval {
-		return s.findInterval(register, regs)
-	}
-	for _, e := range s.elements {
-		if bytes.Equal(regs.at(register, len(e.Key)), e.Key) {
-			return e, true
-		}
-	}
-	return nftables.SetElement{}, false
-}
-
-// findInterval takes elements with both ends (concatenations), or the nearest
-// start or end at or below the value.
-func (s *members) findInterval(register uint32, regs *registers) (nftables.SetElement, bool) {
-	var best *nftables.SetElement
-	for i, e := range s.elements {
-		v := regs.at(register, len(e.Key))
-		if len(e.KeyEnd) == len(e.Key) && len(e.Key) > 0 {
-			if within(v, e.Key, e.KeyEnd) {
-				return e, true
-			}
-			continue
-		}
-		if bytes.Compare(e.Key, v) > 0 {
-			continue
-		}
-		if best == nil || nearer(e, *best) {
-			best = &s.elements[i]
-		}
-	}
-	if best == nil || best.IntervalEnd {
-		return nftables.SetElement{}, false
-	}
-	return *best, true
-}
-
-// nearer orders by key; where one interval ends and the next starts, the start
-// counts.
-func nearer(a, b nftables.SetElement) bool {
-	c := bytes.Compare(a.Key, b.Key)
-	return c > 0 || c == 0 && b.IntervalEnd
-}
-
-// within compares a concatenation field by field; fields are padded to 4
-// bytes, and comparing those chunks is exact for all but 16-byte fields.
-func within(v, from, to []byte) bool {
-	for i := 0; i+4 <= len(v); i += 4 {
-		if bytes.Compare(v[i:i+4], from[i:i+4]) < 0 || bytes.Compare(v[i:i+4], to[i:i+4]) > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// verdictOf reads a verdict map's element. The library leaves the nested
-// attribute as bytes: NFTA_VERDICT_CODE, then NFTA_VERDICT_CHAIN.
-func verdictOf(e nftables.SetElement) (expr.Verdict, bool) {
-	if e.VerdictData != nil {
-		return *e.VerdictData, true
-	}
-	v, found := goOn, false
-	for b := e.Val; len(b) >= 4; {
-		n, typ := int(binaryutil.NativeEndian.Uint16(b)), binaryutil.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED
-		if n < 4 || n > len(b) {
-			break
-		}
-		switch typ {
-		case unix.NFTA_VERDICT_CODE:
-			if n >= 8 {
-				v.Kind, found = expr.VerdictKind(int32(binary.BigEndian.Uint32(b[4:]))), true
-			}
-		case unix.NFTA_VERDICT_CHAIN:
-			v.Chain = string(bytes.TrimRight(b[4:n], "\x00"))
-		}
-		b = b[min((n+3)&^3, len(b)):]
-	}
-	return v, found
 }

@@ -97,6 +97,9 @@ func strictUplinks(uplinks []string) ([]string, error) {
 	var strict []string
 	for _, name := range uplinks {
 		own, err := readSysctl(conf4 + "/" + name + "/rp_filter")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Conflicts says that it is not there
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +137,9 @@ func neededForwarding(s *Spec) ([]Sysctl, error) {
 		}
 		key := conf4 + "/" + name + "/forwarding"
 		now, err := readSysctl(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
