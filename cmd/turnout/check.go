@@ -25,9 +25,14 @@ type report struct {
 }
 
 type finding struct {
-	File string `json:"file"`
-	Line int    `json:"line"`
 	Text string `json:"text"`
+	At   string `json:"at"` // where, for a person: "file:line"
+	File string `json:"file"`
+	Line int    `json:"line"` // from 1; 0: the file as a whole
+}
+
+func newFinding(p conf.Problem) finding {
+	return finding{p.Text, p.Pos.String(), p.Pos.File, p.Pos.Line}
 }
 
 type tunnelCount struct {
@@ -73,7 +78,7 @@ func examine(file string, o *options) report {
 	}
 	r.OK = true
 	for _, w := range cfg.Warnings {
-		r.Warnings = append(r.Warnings, finding{w.Pos.File, w.Pos.Line, w.Text})
+		r.Warnings = append(r.Warnings, newFinding(w))
 	}
 	for _, t := range cfg.Tunnels {
 		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6})
@@ -92,21 +97,21 @@ func examine(file string, o *options) report {
 func findings(file string, err error) []finding {
 	var list conf.Problems
 	if !errors.As(err, &list) {
-		return []finding{{file, 0, err.Error()}}
+		return []finding{{Text: err.Error(), At: file, File: file}}
 	}
 	var out []finding
 	for _, p := range list {
-		out = append(out, finding{p.Pos.File, p.Pos.Line, p.Text})
+		out = append(out, newFinding(p))
 	}
 	return out
 }
 
 func (r report) print(w io.Writer) {
 	for _, f := range r.Problems {
-		fmt.Fprintln(w, f.at()+f.Text)
+		fmt.Fprintf(w, "%s: %s\n", f.At, f.Text)
 	}
 	for _, f := range r.Warnings {
-		fmt.Fprintln(w, f.at()+"warning: "+f.Text)
+		fmt.Fprintf(w, "%s: warning: %s\n", f.At, f.Text)
 	}
 	if !r.OK {
 		fmt.Fprintf(w, "%s: not valid, %s\n", r.File, count(len(r.Problems), "problem"))
@@ -121,13 +126,6 @@ func (r report) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%s: valid, %s, %s, %s, %s, %s\n", r.File, count(len(r.Tunnels), "tunnel"), count(len(r.Groups), "group"),
 		count(r.Entries["rule"], "rule"), count(r.Entries["route"], "route"), count(len(r.Warnings), "warning"))
-}
-
-func (f finding) at() string {
-	if f.Line == 0 {
-		return f.File + ": "
-	}
-	return fmt.Sprintf("%s:%d: ", f.File, f.Line)
 }
 
 func count(n int, what string) string {

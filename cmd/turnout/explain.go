@@ -165,5 +165,5 @@ func exitText(exit, tunnel, group string) string {
 }
 
 func lineText(l control.Line) string {
-	return fmt.Sprintf("%s  (%s:%d)", l.Text, l.File, l.Line)
+	return fmt.Sprintf("%s  (%s)", l.Text, l.At)
 }

@@ -67,6 +67,7 @@ type Answer struct {
 // Line is one line of the configuration.
 type Line struct {
 	Text string `json:"text"` // as written
+	At   string `json:"at"`   // where, for a person: "file:line"
 	File string `json:"file"`
 	Line int    `json:"line"`           // from 1; 0: the file as a whole
 	Name string `json:"name,omitempty"` // of a rule

@@ -156,7 +156,7 @@ func (s Source) lost(e *classifier.Entry, field string) control.Lost {
 }
 
 func line(e *classifier.Entry) control.Line {
-	return control.Line{Text: e.Text, File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
+	return control.Line{Text: e.Text, At: e.Pos.String(), File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
 }
 
 // note says what the host does to the packet before policy is asked.

@@ -138,7 +138,7 @@ func TestLostTells(t *testing.T) {
 			t.Errorf("considered %d: %+v, want all of %v", i, l, want)
 		}
 	}
-	if l := a.Considered[1]; l.Tunnel != "office" || l.Match.Name != "ssh" || l.By != "rule" || l.Match.Line != 2 {
+	if l := a.Considered[1]; l.Tunnel != "office" || l.Match.Name != "ssh" || l.By != "rule" || l.Match.Line != 2 || l.Match.At != "t.toml:2" {
 		t.Errorf("the rule that lost is told as %+v", l)
 	}
 }
