@@ -88,7 +88,7 @@ func (x *exits) add(name string, kind classifier.Kind, pos classifier.Pos) {
 
 func (l *loader) unique(x *exits, what, name string, pos classifier.Pos) {
 	if first, taken := x.where[name]; taken && first.File != "" {
-		l.failf(pos, "%s %s has a name that is taken at %s; tunnels and groups need names of their own", what, show(name), where(first))
+		l.failf(pos, "%s %s has a name that is taken at %s; tunnels and groups need names of their own", what, show(name), first)
 	}
 }
 

@@ -79,7 +79,7 @@ func (l *loader) samePeers(t *Tunnel, sections []section) {
 	for i := range t.Peers {
 		p := &t.Peers[i]
 		if first, ok := keys[p.PublicKey]; ok && !p.PublicKey.IsZero() {
-			l.failf(p.Pos, "this peer is listed twice; its public key is also at %s", where(first))
+			l.failf(p.Pos, "this peer is listed twice; its public key is also at %s", first)
 		} else {
 			keys[p.PublicKey] = p.Pos
 		}
@@ -89,7 +89,7 @@ func (l *loader) samePeers(t *Tunnel, sections []section) {
 				if list := sections[i].values["AllowedIPs"]; j < len(list) && len(list) == len(p.AllowedIPs) {
 					at = list[j].pos
 				}
-				l.failf(at, "%s is allowed to two peers of one tunnel, also at %s; a tunnel gives a prefix to one peer", prefix, where(t.Peers[first].Pos))
+				l.failf(at, "%s is allowed to two peers of one tunnel, also at %s; a tunnel gives a prefix to one peer", prefix, t.Peers[first].Pos)
 				continue
 			}
 			owner[prefix] = i

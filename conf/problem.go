@@ -17,17 +17,9 @@ type Problem struct {
 }
 
 // Error returns the line.
-func (p Problem) Error() string { return where(p.Pos) + ": " + p.Text }
+func (p Problem) Error() string { return p.Pos.String() + ": " + p.Text }
 
 func (p Problem) String() string { return p.Error() }
-
-// where writes a position as "file:line", or "file" for the file as a whole.
-func where(p classifier.Pos) string {
-	if p.Line == 0 {
-		return p.File
-	}
-	return fmt.Sprintf("%s:%d", p.File, p.Line)
-}
 
 // Problems is the error that Load returns: all problems of all files.
 type Problems []Problem
