@@ -68,14 +68,17 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	}
 	device.Log = o.Log
 	r.engine = dataplane.New(device, dataplane.Options{Log: o.Log})
-	if err := r.setHost(uplinks); err != nil {
+	adopted, err := r.setHost(uplinks)
+	if err != nil {
 		device.Close()
-		return nil, errors.Join(err, host.Restore(o.RunDir, false))
+		return nil, err // Set has undone what it did
 	}
 	if err := r.openTunnels(uplinks); err != nil {
+		// A LAN that a crash left closed does not open because a start failed.
+		err = errors.Join(err, host.Restore(o.RunDir, adopted))
 		r.closeTunnels()
 		device.Close()
-		return nil, errors.Join(err, host.Restore(o.RunDir, false))
+		return nil, err
 	}
 	r.engine.Swap(r.plan(table))
 	ctx, r.cancel = context.WithCancel(ctx)
@@ -83,8 +86,9 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	return r, nil
 }
 
-// setHost makes the host route the LAN into the TUN device.
-func (r *router) setHost(uplinks []string) error {
+// setHost makes the host route the LAN into the TUN device. It reports whether
+// it found the LAN closed by a router that did not end in order.
+func (r *router) setHost(uplinks []string) (adopted bool, err error) {
 	spec := host.Spec{
 		TUN: r.cfg.Host.TUN, MTU: lanMTU(r.lan),
 		Local: r.cfg.LAN.Local, Uplinks: uplinks,
@@ -97,10 +101,11 @@ func (r *router) setHost(uplinks []string) error {
 	for _, l := range r.lan {
 		spec.LAN = append(spec.LAN, host.LANInterface{Name: l.name, Prefixes: append(l.prefixes(), l.ipv6...)})
 	}
-	if _, err := host.Set(spec); err != nil {
-		return err
+	state, err := host.Set(spec)
+	if err != nil {
+		return false, err
 	}
-	return nil
+	return state.Adopted, nil
 }
 
 // openTunnels starts a WireGuard device for each tunnel, in listed order.
