@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -26,6 +25,7 @@ type Watcher struct {
 	seen   Seen
 	drops  uint32
 	closed bool
+	marked uint64 // the highest mark that was seen
 }
 
 // Seen is what a Watcher counted.
@@ -131,6 +131,10 @@ func (w *Watcher) note(frame []byte) {
 	kind, words := w.lab.sort(frame)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if n, ok := readMark(frame); ok {
+		w.marked = max(w.marked, n)
+		return
+	}
 	switch kind {
 	case isWireGuard:
 		w.seen.WireGuard++
@@ -158,8 +162,7 @@ func (w *Watcher) Seen() Seen {
 // Leaks returns an error that describes what left and should not have, or that
 // the kernel lost packets before the watcher saw them, which voids the run.
 func (w *Watcher) Leaks() error {
-	time.Sleep(20 * time.Millisecond) // what has just left is still on its way to us
-	if err := w.lost(); err != nil {
+	if err := errors.Join(w.catchUp(), w.lost()); err != nil {
 		return err
 	}
 	if s := w.Seen(); s.Leaks > 0 {
