@@ -68,7 +68,7 @@ type Tunnel struct {
 	NAT        NATMode
 	Peers      []Peer
 	// Widened says that the device carries every destination of IPv4, IPv6,
-	// whatever its one peer's AllowedIPs say, because policy may name it.
+	// more than its one peer's AllowedIPs say, because policy may name it.
 	Widened4, Widened6 bool
 	ForeignHooks       []string // PostUp and so on of a wg-quick file: listed, never run
 }

@@ -145,6 +145,12 @@ members = ["inner", "b"]
 	if !cfg.Tunnels[0].Widened4 {
 		t.Error("the default's tunnel is not widened")
 	}
+	for _, all := range []string{`"0.0.0.0/0"`, `"0.0.0.0/1", "128.0.0.0/1"`} {
+		cfg := loadText(t, "t.toml", "default = \"a\"\n"+tunnelText("a", all, ""))
+		if wide(&cfg.Tunnels[0]) != "-" {
+			t.Errorf("a tunnel that allows %s is said to be widened", all)
+		}
+	}
 }
 
 func wide(t *Tunnel) string {

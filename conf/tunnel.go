@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"turnout/classifier"
@@ -73,8 +74,10 @@ func (l *loader) tunnel(raw *rawTunnel) (Tunnel, policyTunnel) {
 		t.Peers = append(t.Peers, l.peer(&p, s))
 	}
 	l.samePeers(&t, peers)
-	if len(raw.iface.values["Address"]) == 0 && t.NAT == Masquerade {
-		l.failf(raw.pos, "the tunnel has no Address; nat = \"masquerade\" needs one, only nat = \"none\" does without")
+	isIPv4 := func(p netip.Prefix) bool { return p.Addr().Is4() }
+	allRead := len(t.Addresses) == len(raw.iface.values["Address"])
+	if t.NAT == Masquerade && allRead && !slices.ContainsFunc(t.Addresses, isIPv4) {
+		l.failf(raw.pos, "the tunnel has no IPv4 Address; nat = \"masquerade\" needs one, only nat = \"none\" does without")
 	}
 	p.broken = len(l.errs) > before
 	return t, p

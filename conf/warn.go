@@ -77,8 +77,4 @@ func (l *loader) lonely(t *Tunnel, e *classifier.Exit) {
 	if e.Covers != nil && len(e.Covers) == 0 {
 		l.warnf(t.Pos, "tunnel %s carries nothing: it has no AllowedIPs and nothing names it", t.Name)
 	}
-	has4 := len(t.Addresses) == 0 || families(t.Addresses)&v4 != 0
-	if t.Widened4 && !has4 && t.NAT == Masquerade {
-		l.warnf(t.Pos, "tunnel %s has no IPv4 address to masquerade with, but policy sends it IPv4; give it one, or nat = \"none\"", t.Name)
-	}
 }

@@ -92,10 +92,13 @@ func wants(t *Tunnel, e *classifier.Entry) family {
 // the tunnel carries.
 func (l *loader) widenOne(t *Tunnel, e *classifier.Entry, id classifier.ExitID, warned map[classifier.ExitID]family) {
 	f := wants(t, e)
-	t.Widened4 = t.Widened4 || f&v4 != 0
-	t.Widened6 = t.Widened6 || f&v6 != 0
 	for _, one := range []family{v4, v6} {
-		if f&one == 0 || warned[id]&one != 0 || allCovered(t.allowed(), targets(e, one)) {
+		if f&one == 0 || covers(t.allowed(), everything(one)) {
+			continue
+		}
+		t.Widened4 = t.Widened4 || one == v4
+		t.Widened6 = t.Widened6 || one == v6
+		if warned[id]&one != 0 || allCovered(t.allowed(), targets(e, one)) {
 			continue
 		}
 		warned[id] |= one
