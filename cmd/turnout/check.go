@@ -120,7 +120,7 @@ func (r report) print(w io.Writer) {
 	for _, t := range r.Tunnels {
 		widened := ""
 		if t.Widened {
-			widened = ", widened: carries every address, because policy names it"
+			widened = ", widened: it carries more than its AllowedIPs say, because policy names it"
 		}
 		fmt.Fprintf(w, "tunnel %s: %s%s\n", t.Name, count(t.Peers, "peer"), widened)
 	}

@@ -180,6 +180,12 @@ func TestCheckTellsAll(t *testing.T) {
 			t.Fatalf("got:\n%s\nwant lines that begin with %q", out, want)
 		}
 	}
+	problems := strings.Join(lines[:3], "\n") + "\n"
+	for _, args := range []string{"up bad.toml", "explain bad.toml --to 10.1.1.1"} {
+		if _, _, stderr := call("", strings.Fields(args)...); stderr != problems {
+			t.Errorf("turnout %s says:\n%s\nwant:\n%s", args, stderr, problems)
+		}
+	}
 	_, out, _ = call("", "check", "bad.toml", "--json")
 	var r report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.OK || len(r.Problems) != 3 || r.Problems[2].Line != 8 {

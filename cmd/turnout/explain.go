@@ -84,7 +84,7 @@ func ask(files []string, o *options, q control.Query) (control.Answer, error) {
 	if err != nil {
 		return control.Answer{}, usageError{err}
 	}
-	return offline.Source{Table: table, LAN: cfg.LAN.Prefixes}.Explain(q), nil
+	return offline.Source{Table: table, LAN: cfg.LAN.Prefixes, Local: cfg.LAN.Local}.Explain(q), nil
 }
 
 // printAnswer tells a person: the exit, the line, why, then what lost.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"turnout/conf"
 )
 
 // Exit statuses of the command.
@@ -77,6 +79,11 @@ func run(e *env, args []string) int {
 // fail reports err as the verb's own and returns the exit status that goes
 // with it.
 func (e *env) fail(verb string, err error) int {
+	var list conf.Problems
+	if errors.As(err, &list) { // lines that begin with their place, as check prints them
+		fmt.Fprintln(e.stderr, list)
+		return exitUsage
+	}
 	fmt.Fprintf(e.stderr, "turnout %s: %v\n", verb, err)
 	var u usageError
 	if errors.As(err, &u) {

@@ -6,6 +6,7 @@ package explain
 
 import (
 	"net/netip"
+	"slices"
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
@@ -18,6 +19,8 @@ type Source struct {
 	// LAN lists the captured prefixes; empty when they are not known, as
 	// offline for a configuration that names interfaces only.
 	LAN []netip.Prefix
+	// Local lists what the LAN reaches past all policy.
+	Local []netip.Prefix
 	// Live returns the member of a group that carries new flows now; nil means
 	// each group's first.
 	Live func(group classifier.ExitID) classifier.ExitID
@@ -161,18 +164,17 @@ func line(e *classifier.Entry) control.Line {
 
 // note says what the host does to the packet before policy is asked.
 func (s Source) note(q control.Query) string {
-	var inFrom, inTo bool
-	for _, p := range s.LAN {
-		inFrom = inFrom || p.Contains(q.From)
-		inTo = inTo || p.Contains(q.To)
-	}
 	switch {
-	case len(s.LAN) == 0:
-		return ""
-	case inTo:
+	case within(s.LAN, q.To):
 		return "the destination is in the LAN: the kernel delivers it, policy is not asked"
-	case !inFrom && q.To.Is4():
+	case within(s.Local, q.To):
+		return "the destination is local by [lan]: the kernel delivers it, policy is not asked"
+	case len(s.LAN) > 0 && !within(s.LAN, q.From) && q.To.Is4():
 		return "the source is not a LAN address: such a packet is dropped, policy is not asked"
 	}
 	return ""
+}
+
+func within(list []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 }
