@@ -63,19 +63,29 @@ func (l *loader) exits(d *draft) *exits {
 		l.failf(classifier.Pos{File: l.main}, "%d groups; up to %d are allowed", len(d.groups), maxGroups)
 		d.groups = d.groups[:maxGroups]
 	}
-	for _, t := range d.cfg.Tunnels {
-		l.unique(x, "tunnel", t.Name, t.Pos)
-		x.add(t.Name, classifier.KindTunnel, t.Pos)
+	for i, t := range d.cfg.Tunnels {
+		pos := namedAt(d.raw[i].name, t.Pos)
+		l.unique(x, "tunnel", t.Name, pos)
+		x.add(t.Name, classifier.KindTunnel, pos)
 	}
 	for _, g := range d.groups {
-		l.unique(x, "group", g.Name, g.Pos)
-		x.add(g.Name, classifier.KindGroup, g.Pos)
+		pos := namedAt(g.name, g.Pos)
+		l.unique(x, "group", g.Name, pos)
+		x.add(g.Name, classifier.KindGroup, pos)
 	}
 	for i := range d.groups {
 		l.members(x, &d.groups[i])
 		d.cfg.Groups = append(d.cfg.Groups, d.groups[i].Group)
 	}
 	return x
+}
+
+// namedAt is the line that gives the name; owner's when a file's name does.
+func namedAt(name setting, owner classifier.Pos) classifier.Pos {
+	if name.pos.Line == 0 {
+		return owner
+	}
+	return name.pos
 }
 
 func (x *exits) add(name string, kind classifier.Kind, pos classifier.Pos) {

@@ -120,11 +120,14 @@ func (p *parser) header(text string) {
 		p.file.Peers = append(p.file.Peers, Section{Line: p.number})
 		p.section, p.keys = &p.file.Peers[len(p.file.Peers)-1], Peer
 	default:
-		name := strings.TrimSuffix(text[1:], "]")
+		name, closed := strings.CutSuffix(text[1:], "]")
 		if !word.MatchString(name) {
 			name = "…"
 		}
-		p.fail(p.number, "unknown section [%s]; allowed are [Interface] and [Peer]", name)
+		if closed {
+			name += "]"
+		}
+		p.fail(p.number, "unknown section [%s; allowed are [Interface] and [Peer]", name)
 		p.section, p.lost = nil, true
 	}
 	p.settleName(p.section)

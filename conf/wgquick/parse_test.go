@@ -83,7 +83,7 @@ func TestErrors(t *testing.T) {
 		{"[Interface]\nMTU = 1\nmtu = 2\n", "3: a second MTU in one section; the first is on line 2"},
 		{"[Interface]\nMTU =\n", "2: MTU has no value"},
 		{"[Interface]\nMUT = 1\n", "2: unknown key MUT in [Interface]; allowed are PrivateKey, Address"},
-		{"[Interface\nMTU = 1\n", "1: unknown section [Interface]"},
+		{"[Interface\nMTU = 1\n", "1: unknown section [Interface; allowed"},
 		{"MTU = 1\n[Interface]\n", "1: MTU stands before any section"},
 		{"[Peer]\n", "0: no [Interface]"},
 		{"a\x00b", "0: this is no text"},
