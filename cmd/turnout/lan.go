@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"turnout/classifier/packet"
 	"turnout/conf"
@@ -24,6 +25,52 @@ func (l lanInterface) prefixes() []netip.Prefix {
 		all = append(all, n.Prefix)
 	}
 	return all
+}
+
+// surroundings are what the host has around the router. They change while it
+// runs: an uplink fails over, a lease brings another prefix.
+type surroundings struct {
+	lan     []lanInterface
+	uplinks []string
+}
+
+// lookAround reads them from the host.
+func lookAround(cfg *conf.Config) (surroundings, error) {
+	lan, err := findLAN(cfg)
+	if err != nil {
+		return surroundings{}, err
+	}
+	uplinks, err := findUplinks(cfg)
+	return surroundings{lan, uplinks}, err
+}
+
+// same reports whether nothing has changed for the router.
+func (a surroundings) same(b surroundings) bool {
+	return slices.Equal(a.uplinks, b.uplinks) && slices.EqualFunc(a.lan, b.lan, lanInterface.same)
+}
+
+// lanMTU is the TUN device's MTU: the largest of the LAN's, so that direct
+// traffic is not shrunk.
+func (a surroundings) lanMTU() int {
+	mtu := 0
+	for _, l := range a.lan {
+		mtu = max(mtu, l.mtu)
+	}
+	return mtu
+}
+
+// prefixes are those of all LAN interfaces, IPv4.
+func (a surroundings) prefixes() []netip.Prefix {
+	var all []netip.Prefix
+	for _, l := range a.lan {
+		all = append(all, l.prefixes()...)
+	}
+	return all
+}
+
+func (l lanInterface) same(m lanInterface) bool {
+	return l.name == m.name && l.mtu == m.mtu &&
+		slices.Equal(l.networks, m.networks) && slices.Equal(l.ipv6, m.ipv6)
 }
 
 // findLAN reads the LAN's interfaces from the host. Their own IPv4 prefixes are
@@ -101,16 +148,6 @@ func findUplinks(cfg *conf.Config) ([]string, error) {
 		return nil, fmt.Errorf("looking for the uplink: %w", err)
 	}
 	return uplinks, nil
-}
-
-// lanMTU is the TUN device's MTU: the largest of the LAN's, so that direct
-// traffic is not shrunk.
-func lanMTU(lan []lanInterface) int {
-	mtu := 0
-	for _, l := range lan {
-		mtu = max(mtu, l.mtu)
-	}
-	return mtu
 }
 
 const (

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
+	"sync"
 	"time"
 
 	"turnout/classifier"
@@ -30,11 +30,14 @@ type routerOptions struct {
 type router struct {
 	cfg     *conf.Config
 	opt     routerOptions
-	lan     []lanInterface
 	engine  *dataplane.Engine
 	tunnels []*tunnel
 	cancel  context.CancelFunc
 	done    chan error
+
+	mu      sync.Mutex // of what follows, and one change of the host at a time
+	around  surroundings
+	stopped bool
 }
 
 // A tunnel is a WireGuard device and its end in the data path.
@@ -55,11 +58,7 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	if err != nil {
 		return nil, fmt.Errorf("compiling the policy of %s: %w", cfg.File, err)
 	}
-	if r.lan, err = findLAN(cfg); err != nil {
-		return nil, err
-	}
-	uplinks, err := findUplinks(cfg)
-	if err != nil {
+	if r.around, err = lookAround(cfg); err != nil {
 		return nil, err
 	}
 	device, err := dataplane.OpenTUN(cfg.Host.TUN)
@@ -68,37 +67,38 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	}
 	device.Log = o.Log
 	r.engine = dataplane.New(device, dataplane.Options{Log: o.Log})
-	adopted, err := r.setHost(uplinks)
+	adopted, err := r.setHost(r.around)
 	if err != nil {
 		device.Close()
 		return nil, err // Set has undone what it did
 	}
-	if err := r.openTunnels(uplinks); err != nil {
+	if err := r.openTunnels(r.around.uplinks); err != nil {
 		// A LAN that a crash left closed does not open because a start failed.
 		err = errors.Join(err, host.Restore(o.RunDir, adopted))
 		r.closeTunnels()
 		device.Close()
 		return nil, err
 	}
-	r.engine.Swap(r.plan(table))
+	r.engine.Swap(r.plan(table, r.around))
 	ctx, r.cancel = context.WithCancel(ctx)
 	go func() { r.done <- r.engine.Run(ctx) }()
+	go r.follow(ctx)
 	return r, nil
 }
 
 // setHost makes the host route the LAN into the TUN device. It reports whether
 // it found the LAN closed by a router that did not end in order.
-func (r *router) setHost(uplinks []string) (adopted bool, err error) {
+func (r *router) setHost(a surroundings) (adopted bool, err error) {
 	spec := host.Spec{
-		TUN: r.cfg.Host.TUN, MTU: lanMTU(r.lan),
-		Local: r.cfg.LAN.Local, Uplinks: uplinks,
+		TUN: r.cfg.Host.TUN, MTU: a.lanMTU(),
+		Local: r.cfg.LAN.Local, Uplinks: a.uplinks,
 		Mark: r.cfg.Host.Mark, Mask: r.cfg.Host.Mask,
 		DirectMark: r.cfg.Host.DirectMark, DirectMask: r.cfg.Host.DirectMask,
 		Table: r.cfg.Host.Table, Priority: r.cfg.Host.Priority,
 		AdjustFirewall: r.cfg.Host.AdjustFirewall,
 		RunDir:         r.opt.RunDir, Log: r.opt.Log,
 	}
-	for _, l := range r.lan {
+	for _, l := range a.lan {
 		spec.LAN = append(spec.LAN, host.LANInterface{Name: l.name, Prefixes: append(l.prefixes(), l.ipv6...)})
 	}
 	state, err := host.Set(spec)
@@ -142,10 +142,10 @@ func (r *router) closeTunnels() {
 }
 
 // plan is what the data path decides by.
-func (r *router) plan(table *classifier.Table) *dataplane.Plan {
+func (r *router) plan(table *classifier.Table, a surroundings) *dataplane.Plan {
 	p := dataplane.NewPlan(table)
-	p.LANMTU = lanMTU(r.lan)
-	for _, l := range r.lan {
+	p.LANMTU = a.lanMTU()
+	for _, l := range a.lan {
 		p.LAN = append(p.LAN, l.networks...)
 	}
 	for _, t := range r.tunnels {
@@ -161,7 +161,10 @@ func (r *router) Done() <-chan error { return r.done }
 // so that at no moment a packet of the LAN has another way than the one policy
 // gave it. With keepGuard the LAN stays closed.
 func (r *router) Stop(keepGuard bool) error {
+	r.mu.Lock()
+	r.stopped = true
 	err := host.Restore(r.opt.RunDir, keepGuard)
+	r.mu.Unlock()
 	r.cancel()
 	r.closeTunnels()
 	select {
@@ -175,13 +178,5 @@ func (r *router) Stop(keepGuard bool) error {
 // Explain answers with the live table.
 func (r *router) Explain(q control.Query) control.Answer {
 	plan := r.engine.Plan()
-	return answering.Source{Table: plan.Table, LAN: r.prefixes(), Live: plan.Resolve}.Explain(q)
-}
-
-func (r *router) prefixes() []netip.Prefix {
-	var all []netip.Prefix
-	for _, l := range r.lan {
-		all = append(all, l.prefixes()...)
-	}
-	return all
+	return answering.Source{Table: plan.Table, LAN: r.now().prefixes(), Live: plan.Resolve}.Explain(q)
 }

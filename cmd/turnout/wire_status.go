@@ -10,7 +10,7 @@ import (
 // Status reads the counters of the data path and of every WireGuard device.
 func (r *router) Status() control.Status {
 	s := control.Status{TUN: r.cfg.Host.TUN, Flows: r.engine.Flows().Len()}
-	for _, l := range r.lan {
+	for _, l := range r.now().lan {
 		s.LAN = append(s.LAN, control.LAN{Interface: l.name, Prefixes: l.prefixes()})
 	}
 	for _, t := range r.tunnels {
