@@ -11,7 +11,8 @@ import (
 const (
 	ringSlots = 512       // packets or super-packets; a power of two
 	ringBytes = 1 << 20   // about 16 full super-packets, 740 segments
-	smallSize = 2048      // up to here a packet is copied into its slot
+	smallSize = 8 << 10   // up to here a packet is copied into the ring
+	frameCost = 16 << 10  // what a packet that keeps its frame counts at least
 	frameSize = 65535 + 9 // the largest packet and a little slack for alignment
 )
 
@@ -22,14 +23,13 @@ type frame struct {
 }
 
 // framePool keeps frames for reuse. The garbage collector never sees them come
-// and go, because a router under load would otherwise hand it a gigabyte a
-// second.
+// and go: a router under load would otherwise hand it a gigabyte a second, and
+// a frame of its making is touched from end to end. There are never more of
+// them than the rings can hold, 64 each.
 type framePool struct {
 	mu   sync.Mutex
 	free []*frame
 }
-
-const framesKept = 64 // 4 MiB, touched only as far as traffic needs
 
 func (p *framePool) get() *frame {
 	p.mu.Lock()
@@ -45,20 +45,19 @@ func (p *framePool) get() *frame {
 func (p *framePool) put(f *frame) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.free) < framesKept {
-		p.free = append(p.free, f)
-	}
+	p.free = append(p.free, f)
 }
 
 // A slot holds one packet that waits for its tunnel. Small packets are copied
-// into the slot; a large one brings its frame along, so that a super-packet is
-// copied no more often than in a plain WireGuard device.
+// into the ring, because a frame is 64 KiB however little of it is used; a
+// large one brings its frame along, so that a super-packet is copied no more
+// often than in a plain WireGuard device.
 type slot struct {
 	header segment.Header
 	view   packet.View
 	frame  *frame // set for a large packet
-	small  []byte // the slot's own memory, made when first needed
-	packet []byte // the packet, in frame or in small
+	packet []byte // the packet, in frame or in the ring's memory
+	cost   int    // bytes that it takes of the ring
 }
 
 // ring is the bounded queue of one tunnel. Any goroutine may push; one
@@ -70,7 +69,11 @@ type ring struct {
 	tail  atomic.Uint64
 	bytes atomic.Int64
 	slots [ringSlots]slot
-	wake  chan struct{} // capacity 1: something was pushed
+	// Copies lie in here one after the other, round and round. Producers know
+	// where the next one goes; bytes says that the place is free.
+	memory []byte
+	next   int
+	wake   chan struct{} // capacity 1: something was pushed
 }
 
 func newRing() *ring { return &ring{wake: make(chan struct{}, 1)} }
@@ -82,23 +85,40 @@ func (r *ring) put(h segment.Header, v *packet.View, pkt []byte, f *frame) (kept
 	r.push.Lock()
 	defer r.push.Unlock()
 	tail := r.tail.Load()
-	if tail-r.head.Load() == ringSlots || r.bytes.Load()+int64(len(pkt)) > ringBytes {
+	used := int(r.bytes.Load())
+	if used == 0 {
+		r.next = 0 // memory that is not needed stays untouched
+	}
+	kept = len(pkt) > smallSize && f != nil
+	at, cost := r.next, len(pkt)
+	switch {
+	case kept:
+		cost = max(cost, frameCost)
+	case at+len(pkt) > ringBytes: // the end is too short for it
+		at, cost = 0, len(pkt)+ringBytes-at
+	}
+	if tail-r.head.Load() == ringSlots || used+cost > ringBytes {
 		return false, packet.QueueFull
 	}
 	s := &r.slots[tail%ringSlots]
-	s.header, s.view = h, *v
-	if len(pkt) > smallSize && f != nil {
+	s.header, s.view, s.cost = h, *v, cost
+	if kept {
 		s.frame, s.packet = f, pkt
 	} else {
-		if cap(s.small) < len(pkt) {
-			s.small = make([]byte, max(smallSize, len(pkt)))
-		}
-		s.frame, s.packet = nil, s.small[:len(pkt)]
-		copy(s.packet, pkt)
+		s.frame, s.packet = nil, r.copyTo(at, pkt)
 	}
-	r.bytes.Add(int64(len(pkt)))
+	r.bytes.Add(int64(cost))
 	r.tail.Store(tail + 1)
-	return s.frame != nil, packet.OK
+	return kept, packet.OK
+}
+
+// copyTo copies a packet into the ring's memory.
+func (r *ring) copyTo(at int, pkt []byte) []byte {
+	if r.memory == nil {
+		r.memory = make([]byte, ringBytes)
+	}
+	r.next = at + copy(r.memory[at:], pkt)
+	return r.memory[at:r.next]
 }
 
 // signal wakes the taker.
@@ -125,7 +145,7 @@ func (r *ring) drop(pool *framePool) {
 		pool.put(s.frame)
 		s.frame = nil
 	}
-	r.bytes.Add(-int64(len(s.packet)))
 	s.packet = nil
+	r.bytes.Add(-int64(s.cost))
 	r.head.Store(head + 1)
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 
@@ -73,6 +74,77 @@ func TestRingIsBounded(t *testing.T) {
 				t.Fatalf("after a drop there is room, but: %v", why)
 			}
 		})
+	}
+}
+
+// A frame is 64 KiB. Waiting packets of a few segments must not hold one each.
+func TestRingHoldsFewFrames(t *testing.T) {
+	v := &packet.View{}
+	for _, size := range []int{2100, 3000, 9000, 20000, 65535} {
+		var pool framePool
+		r := newRing()
+		made := make(map[*frame]bool)
+		for range 4 * ringSlots {
+			f := pool.get()
+			made[f] = true
+			kept, why := r.put(segment.Header{}, v, f.data[:size], f)
+			if !kept {
+				pool.put(f)
+			}
+			if why != packet.OK {
+				r.drop(&pool)
+			}
+		}
+		if most := ringBytes/frameCost + 1; len(made) > most {
+			t.Errorf("packets of %d bytes took %d frames, want at most %d", size, len(made), most)
+		}
+	}
+}
+
+func TestRingReturnsWhatWasPut(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	var pool framePool
+	r := newRing()
+	v := &packet.View{}
+	var waiting [][]byte
+	full := 0
+	for range 20000 {
+		if rng.IntN(100) < 60 {
+			f := pool.get()
+			pkt := f.data[:1+rng.IntN(1<<(1+rng.IntN(15)))]
+			for i := range pkt {
+				pkt[i] = byte(rng.Uint32())
+			}
+			want := bytes.Clone(pkt)
+			kept, why := r.put(segment.Header{}, v, pkt, f)
+			if !kept {
+				clear(pkt) // the frame is still ours
+				pool.put(f)
+			}
+			if why == packet.OK {
+				waiting = append(waiting, want)
+			} else {
+				full++
+			}
+			continue
+		}
+		s := r.peek()
+		if (s != nil) != (len(waiting) > 0) {
+			t.Fatalf("%d packets wait and peek gives %v", len(waiting), s)
+		}
+		if s == nil {
+			continue
+		}
+		if !bytes.Equal(s.packet, waiting[0]) {
+			t.Fatalf("a packet of %d bytes came out changed", len(waiting[0]))
+		}
+		r.drop(&pool)
+		waiting = waiting[1:]
+	}
+	if full == 0 {
+		t.Error("the ring was never full")
 	}
 }
 
