@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -22,6 +21,7 @@ type bind struct {
 	use  offload
 	sent func(int) // may be nil
 	log  *logger
+	held *window // received and not yet delivered
 
 	v4, v6 atomic.Pointer[socket] // nil: closed, or the host lacks the family
 
@@ -37,7 +37,7 @@ func newBind(mark uint32, use offload, sent func(int), log *logger) *bind {
 	major, minor := kernelRelease()
 	use.send = use.send && sendOffloadWorks(major, minor)
 	use.receive = use.receive && receiveOffloadWorks(major, minor)
-	return &bind{mark: mark, use: use, sent: sent, log: log}
+	return &bind{mark: mark, use: use, sent: sent, log: log, held: newWindow()}
 }
 
 // Open implements conn.Bind. Port 0 finds one that is free in both families.
@@ -63,7 +63,7 @@ func (b *bind) Open(port uint16) ([]conn.ReceiveFunc, uint16, error) {
 	var fns []conn.ReceiveFunc
 	for _, s := range []*socket{s4, s6} {
 		if s != nil {
-			fns = append(fns, newReceiver(s, b.log).receive)
+			fns = append(fns, newReceiver(s, b.log, b.held).receive)
 			port = s.port
 		}
 	}
@@ -163,12 +163,11 @@ func (b *bind) socket(e *endpoint) *socket {
 	return b.v6.Load()
 }
 
-// dataMessages counts the messages that carry a LAN packet: type 4, and
-// longer than a keepalive's 32 bytes (WireGuard protocol, 5.4.6).
+// dataMessages counts the messages that carry a LAN packet.
 func dataMessages(pkts [][]byte) int {
 	n := 0
 	for _, p := range pkts {
-		if len(p) > 32 && binary.LittleEndian.Uint32(p) == 4 {
+		if isData(p) {
 			n++
 		}
 	}

@@ -69,7 +69,7 @@ func open(t conf.Tunnel, o Options, find lookup) (*Device, error) {
 	}
 	b := newBind(o.Mark, offload{!o.NoSendOffload, !o.NoReceiveOffload}, o.Sent, log)
 	d := &Device{
-		wg:      device.NewDevice(o.Device, b, log.device()),
+		wg:      device.NewDevice(delivered{o.Device, b.held}, b, log.device()),
 		bind:    b,
 		log:     log,
 		socket:  socket,

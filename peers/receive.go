@@ -25,6 +25,7 @@ type receiver struct {
 	sock *socket
 	log  *logger
 	from senders
+	lent loan
 
 	msgs  [reads]mmsghdr
 	iovs  [reads]unix.Iovec
@@ -41,8 +42,8 @@ type receiver struct {
 	call  func(fd uintptr) bool // recvmmsg as a closure, made once
 }
 
-func newReceiver(s *socket, log *logger) *receiver {
-	r := &receiver{sock: s, log: log, data: make([]byte, reads*readSize)}
+func newReceiver(s *socket, log *logger, w *window) *receiver {
+	r := &receiver{sock: s, log: log, lent: newLoan(w), data: make([]byte, reads*readSize)}
 	r.call = r.recvmmsg
 	for i := range r.msgs {
 		r.iovs[i].Base = &r.data[i*readSize]
@@ -60,6 +61,7 @@ func newReceiver(s *socket, log *logger) *receiver {
 // is closed and with nothing else: wireguard-go never calls again after an
 // error, and the tunnel would be deaf.
 func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int, error) {
+	r.lent.settle(bufs)
 	n := 0
 	for n < len(bufs) {
 		if r.next == r.have {
@@ -77,6 +79,7 @@ func (r *receiver) receive(bufs [][]byte, sizes []int, eps []conn.Endpoint) (int
 		}
 		n += r.handOut(bufs[n:], sizes[n:], eps[n:])
 	}
+	r.lent.lend(bufs, sizes[:n])
 	return n, nil
 }
 
