@@ -46,7 +46,7 @@ func printStatus(out io.Writer, s control.Status, now time.Time) {
 	fmt.Fprintf(out, "turnout %s, up %v as process %d, from %s\n", s.Version,
 		time.Duration(s.Uptime*float64(time.Second)).Truncate(time.Second), s.PID, s.File)
 	for _, l := range s.LAN {
-		fmt.Fprintf(out, "LAN %s %s through %s, %d flows\n", l.Interface, join(l.Prefixes), s.TUN, s.Flows)
+		fmt.Fprintf(out, "LAN %s %s through %s, %s\n", l.Interface, join(l.Prefixes), s.TUN, count(s.Flows, "flow"))
 	}
 	for _, t := range s.Tunnels {
 		fmt.Fprintf(out, "\ntunnel %s  %s  MTU %d  port %d\n", t.Name, join(t.Addresses), t.MTU, t.ListenPort)

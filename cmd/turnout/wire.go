@@ -178,5 +178,5 @@ func (r *router) Stop(keepGuard bool) error {
 // Explain answers with the live table.
 func (r *router) Explain(q control.Query) control.Answer {
 	plan := r.engine.Plan()
-	return answering.Source{Table: plan.Table, LAN: r.now().prefixes(), Live: plan.Resolve}.Explain(q)
+	return answering.Source{Table: plan.Table, LAN: r.now().prefixes(), Local: r.cfg.LAN.Local, Live: plan.Resolve}.Explain(q)
 }

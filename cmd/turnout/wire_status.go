@@ -32,6 +32,10 @@ func (r *router) exitStatus(plan *dataplane.Plan, id classifier.ExitID, x classi
 	switch {
 	case id == classifier.Direct:
 		s.Packets, s.Bytes = r.engine.Direct.Packets.Load(), r.engine.Direct.Bytes.Load()
+	case id == classifier.Drop:
+		s.Packets = r.engine.Dropped[packet.PolicyDrop].Load()
+	case id == classifier.Reject:
+		s.Packets = r.engine.Dropped[packet.PolicyReject].Load()
 	case x.Kind == classifier.KindGroup:
 		s.Live = plan.Table.Policy().Exits[plan.Resolve(id)].Name
 	case plan.Tunnels[id] != nil:

@@ -54,8 +54,8 @@ type Exit struct {
 	Kind        string `json:"kind"`           // "direct", "drop", "reject", "tunnel" or "group"
 	Live        string `json:"live,omitempty"` // of a group: the member that carries now
 	Packets     uint64 `json:"packets"`        // from the LAN
-	Bytes       uint64 `json:"bytes"`
-	PacketsBack uint64 `json:"packets_back"` // to the LAN
+	Bytes       uint64 `json:"bytes"`          // not counted for drop and reject
+	PacketsBack uint64 `json:"packets_back"`   // to the LAN
 	BytesBack   uint64 `json:"bytes_back"`
 }
 
