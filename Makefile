@@ -43,9 +43,10 @@ fuzz:
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
 
-# The namespace tests again and again, each time with other seeds.
+# The namespace tests again and again, each time with other seeds, and with
+# transfers of 1 GiB each way.
 soak: deps
-	$(GO) test -timeout 0 -count $(SOAK) ./tests/...
+	TURNOUT_BULK=1GiB $(GO) test -timeout 0 -count $(SOAK) ./tests/...
 
 clean:
 	rm -rf bin
