@@ -69,7 +69,6 @@ func newSets(s *Spec, local []netip.Prefix, localIfs []string) []set {
 	return all
 }
 
-func fromLAN() words    { return rule(meta(expr.MetaKeyIIFNAME), in(lanSet)) }
 func notFromLAN() words { return rule(meta(expr.MetaKeyIIFNAME), notIn(lanSet)) }
 func toLAN() words      { return rule(meta(expr.MetaKeyOIFNAME), in(lanSet)) }
 func notToLAN() words   { return rule(meta(expr.MetaKeyOIFNAME), notIn(lanSet)) }
