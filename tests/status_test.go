@@ -27,6 +27,13 @@ via = "drop"
 to = ["198.51.100.4"]
 via = "reject"
 `}.up(t)
+	var fresh map[string]any
+	askJSON(t, r, &fresh, "status", "--json", "--run-dir", r.RunDir())
+	for key, value := range fresh {
+		if value == nil {
+			t.Errorf("%s of a fresh router is null in JSON", key)
+		}
+	}
 	took := map[string]int{"sweden": 0, "japan": 1, netlab.Drop: 2, netlab.Reject: 3}
 	for exit, to := range took {
 		if err := all(everyProtocol(to), func(f netlab.Flow) error { return r.arrives(r.Hosts[0], f, exit) }); err != nil {

@@ -24,6 +24,9 @@ func newFlags(e *env, verb string) *flags {
 	return fs
 }
 
+// twoDashes mends how package flag names a flag in its errors.
+var twoDashes = strings.NewReplacer("flag -", "flag --", "argument: -", "argument: --", "defined: -", "defined: --")
+
 // parse returns the positional arguments, at most max of them.
 func (fs *flags) parse(args []string, max int) ([]string, error) {
 	var pos []string
@@ -32,7 +35,7 @@ func (fs *flags) parse(args []string, max int) ([]string, error) {
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, usageError{err}
+			return nil, usagef("%s", twoDashes.Replace(err.Error()))
 		}
 		rest := fs.Args()
 		if ended := len(args) - len(rest); ended > 0 && args[ended-1] == "--" {
