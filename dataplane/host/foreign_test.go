@@ -41,11 +41,11 @@ func TestForeignFirewall(t *testing.T) {
 		w.closed() // it does drop us
 
 		want := []string{
-			`nft insert rule inet filter forward 'iifname "lan0" oifname "turnout0" accept comment "turnout"'`,
-			`nft insert rule inet filter forward 'iifname "turnout0" oifname "lan0" accept comment "turnout"'`,
+			`nft insert rule inet filter forward 'iifname lan0 oifname turnout0 accept comment turnout'`,
+			`nft insert rule inet filter forward 'iifname turnout0 oifname lan0 accept comment turnout'`,
 		}
 		if !stick {
-			want = append(want, `nft insert rule inet filter forward 'iifname "turnout0" oifname "wan0" accept comment "turnout"'`)
+			want = append(want, `nft insert rule inet filter forward 'iifname turnout0 oifname wan0 accept comment turnout'`)
 		}
 		var found []Conflict
 		w.gateway.must(func() error { found = Conflicts(w.spec()); return nil })
@@ -230,5 +230,17 @@ func TestRuleAndTableConflicts(t *testing.T) {
 			p.kill()
 			wantEqual(t, "afterwards", w.snapshot(), before)
 		})
+	}
+}
+
+// Only what nft could take for a word of its own language stands in quotes.
+func TestNftName(t *testing.T) {
+	for name, want := range map[string]string{
+		"eth0": "eth0", "enp3s0.100": "enp3s0.100", "br-lan0": "br-lan0",
+		"ip6": `"ip6"`, "vlan": `"vlan"`, "4g0": `"4g0"`, "eth0@x": `"eth0@x"`,
+	} {
+		if got := nftName(name); got != want {
+			t.Errorf("%s is written %s, want %s", name, got, want)
+		}
 	}
 }

@@ -2,7 +2,9 @@ package host
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -17,13 +19,28 @@ type pass struct {
 	why      string
 }
 
-// String is the pass as an nft rule.
+// String is the pass as an nft rule. It has no quotes where nft needs none: a
+// log escapes them, and what stands there could not be pasted.
 func (p pass) String() string {
 	state := ""
 	if p.answers {
 		state = "ct state established,related "
 	}
-	return fmt.Sprintf("iifname %q oifname %q %saccept comment %q", p.from, p.to, state, tableName)
+	return fmt.Sprintf("iifname %s oifname %s %saccept comment %s", nftName(p.from), nftName(p.to), state, tableName)
+}
+
+// plainName is an interface's name that nft takes as one word, and for no word
+// of its own language, which are letters only but for the second.
+var (
+	plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z_.-]*[0-9][A-Za-z0-9_.-]*$`)
+	nftWord   = regexp.MustCompile(`^(ip6|icmpv6)$`)
+)
+
+func nftName(name string) string {
+	if plainName.MatchString(name) && !nftWord.MatchString(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // command inserts the pass into a chain.
