@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -55,22 +56,9 @@ func TestForeignFirewallIsNamed(t *testing.T) {
 	checkBothWays(t, r)
 }
 
-// nftCommands finds the commands in a log: as a word of its own or in quotes.
+// nftCommands finds the commands in a log, as a person who pastes them would.
 func nftCommands(log string) []string {
-	var found []string
-	for line := range strings.Lines(log) {
-		_, rest, ok := strings.Cut(line, "nft insert rule ")
-		if !ok {
-			continue
-		}
-		command := "nft insert rule " + rest
-		// slog quotes a value and escapes the quotes in it.
-		if i := strings.Index(strings.ReplaceAll(command, `\"`, `__`), `"`); i >= 0 {
-			command = command[:i]
-		}
-		found = append(found, strings.ReplaceAll(strings.TrimSpace(command), `\"`, `"`))
-	}
-	return found
+	return regexp.MustCompile(`nft insert rule [^"\n]*`).FindAllString(log, -1)
 }
 
 func TestForeignFirewallIsAdjusted(t *testing.T) {
