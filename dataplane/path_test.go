@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -327,6 +328,7 @@ func TestInFlightIsBounded(t *testing.T) {
 	if n := total(); n > inFlightMax || n < inFlightMax-batchSize {
 		t.Errorf("%d packets were fed, at most %d may be in flight", n, inFlightMax)
 	}
+	w.se.Sending()
 	w.se.Sent(inFlightMax / 2)
 	if n := total(); n == 0 || n > inFlightMax/2 {
 		t.Errorf("%d packets were fed after %d were sent", n, inFlightMax/2)
@@ -337,6 +339,104 @@ func TestInFlightIsBounded(t *testing.T) {
 	}
 	w.se.Close()
 	for range fed {
+	}
+}
+
+// A slow uplink holds up the socket for longer than the window has patience.
+// That is no loss: more packets would only wait longer.
+func TestASlowUplinkFillsNoQueue(t *testing.T) {
+	w := newWorld(t)
+	pkt := udp(host, far, 5000, 53, 100)
+	var v packet.View
+	v.Decode(pkt)
+	fed := atomic.Int64{}
+	go func() {
+		bufs, sizes := make([][]byte, batchSize), make([]int, batchSize)
+		for i := range bufs {
+			bufs[i] = make([]byte, 2048)
+		}
+		for {
+			n, err := w.se.Read(bufs, sizes, 16)
+			if err != nil {
+				return
+			}
+			fed.Add(int64(n))
+		}
+	}()
+	w.se.Sending()
+	for begun := time.Now(); time.Since(begun) < 4*inFlightPatience; time.Sleep(time.Millisecond) {
+		for range 10 {
+			w.se.push(segment.Header{}, &v, pkt, nil)
+		}
+		w.se.ring.signal()
+	}
+	if n := fed.Load(); n > inFlightMax {
+		t.Errorf("%d packets were fed while the socket was sending, at most %d may be", n, inFlightMax)
+	}
+	w.se.Sent(100)
+	for begun := time.Now(); fed.Load() <= inFlightMax-batchSize; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 2*time.Second {
+			t.Fatal("nothing more is fed once the socket has sent")
+		}
+	}
+}
+
+// One peer of a tunnel is dead: what is for it is fed and never sent. What is
+// for the other one arrives all the same.
+func TestADeadPeerHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	both := w.NewTunnel(TunnelOptions{Name: "both", Exit: exitNO, MTU: 1420, Peers: 2})
+	t.Cleanup(func() { both.Close() })
+	living, dead := udp(host, far, 5000, 53, 100), udp(host, "10.9.9.9", 5000, 53, 100)
+	var lost, arrived atomic.Int64
+	var mostDead atomic.Int64
+	go func() {
+		bufs, sizes := make([][]byte, batchSize), make([]int, batchSize)
+		for i := range bufs {
+			bufs[i] = make([]byte, 2048)
+		}
+		for {
+			n, err := both.Read(bufs, sizes, 16)
+			if err != nil {
+				return
+			}
+			alive := 0
+			for _, b := range bufs[:n] {
+				if bytes.Equal(b[16+16:16+20], living[16:20]) {
+					alive++
+				}
+			}
+			mostDead.Store(max(mostDead.Load(), int64(n-alive)))
+			if alive > 0 {
+				both.Sending()
+				both.Sent(alive)
+				arrived.Add(int64(alive))
+			}
+		}
+	}()
+	sent := int64(0)
+	for begun := time.Now(); time.Since(begun) < 6*inFlightPatience; time.Sleep(time.Millisecond) {
+		for range 3 {
+			for _, pkt := range [][]byte{living, dead} {
+				var v packet.View
+				v.Decode(pkt)
+				if _, why := both.push(segment.Header{}, &v, pkt, nil); why != packet.OK {
+					lost.Add(1)
+				}
+			}
+			sent++
+		}
+		both.ring.signal()
+	}
+	time.Sleep(2 * sharedPatience)
+	if n := lost.Load(); n > 0 {
+		t.Errorf("the queue was full for %d packets", n)
+	}
+	if n := arrived.Load(); n < sent {
+		t.Errorf("%d of %d packets for the living peer were sent", n, sent)
+	}
+	if n := mostDead.Load(); n > sharedBatch {
+		t.Errorf("a batch held %d packets for the dead peer, and there may be 128 such batches", n)
 	}
 }
 

@@ -28,6 +28,11 @@ const (
 	// since the window was last full: 128 such batches, all that the device
 	// stages for a peer without a session, are one window.
 	unprovenBatch = inFlightMax / 128
+	// sharedPatience and sharedBatch are for tunnels of several peers, where
+	// the packets of a dead one pile up beside those of a living one: they may
+	// hold it up for a moment, and the device stages 128 batches of them.
+	sharedPatience = 25 * time.Millisecond
+	sharedBatch    = 16
 )
 
 // TunnelOptions say what the data path must know of a tunnel.
@@ -40,6 +45,8 @@ type TunnelOptions struct {
 	// source of masqueraded flows.
 	Address4, Address6 packet.Addr
 	Masquerade         bool
+	// Peers is how many WireGuard peers share the tunnel.
+	Peers int
 }
 
 // A Tunnel is one exit's end inside the data path: the virtual device that a
@@ -64,6 +71,7 @@ type Tunnel struct {
 		timer  *time.Timer
 	}
 	inFlight atomic.Int64
+	sending  atomic.Int64  // sends under way
 	proven   atomic.Bool   // something was sent since the window was last lost
 	blocked  atomic.Bool   // Read waits for room
 	room     chan struct{} // capacity 1: the socket sent something
@@ -120,7 +128,19 @@ func (t *Tunnel) window() int {
 	if room < batchSize {
 		return 0
 	}
+	if t.opt.Peers > 1 {
+		return sharedBatch
+	}
 	return room
+}
+
+// patience is how long the full window may see nothing sent. While a send is
+// under way nothing is lost: the uplink is slow.
+func (t *Tunnel) patience() time.Duration {
+	if t.opt.Peers > 1 && t.proven.Load() {
+		return sharedPatience
+	}
+	return inFlightPatience
 }
 
 // waitForRoom blocks while the window is full, until the socket sent enough or
@@ -137,22 +157,30 @@ func (t *Tunnel) waitForRoom() error {
 	t.blocked.Store(true)
 	defer t.blocked.Store(false)
 	for t.window() == 0 {
-		t.out.timer.Reset(inFlightPatience)
+		t.out.timer.Reset(t.patience())
 		select {
 		case <-t.room:
 		case <-t.closed:
 			return os.ErrClosed
 		case <-t.out.timer.C:
-			t.proven.Store(false)
-			t.inFlight.Store(0)
+			if t.sending.Load() == 0 {
+				t.proven.Store(false)
+				t.inFlight.Store(0)
+			}
 		}
 	}
 	return nil
 }
 
+// Sending tells the tunnel that data messages are about to be sent, which may
+// take as long as the uplink lets it. A call of Sent follows each of Sending.
+// Both may be called from any goroutine.
+func (t *Tunnel) Sending() { t.sending.Add(1) }
+
 // Sent tells the tunnel that n data messages left its socket, or were dropped
-// there. It may be called from any goroutine.
+// there.
 func (t *Tunnel) Sent(n int) {
+	t.sending.Add(-1)
 	if t.inFlight.Add(-int64(n)) < 0 {
 		t.inFlight.Store(0) // the window was taken for lost, and was not
 	}

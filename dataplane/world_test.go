@@ -151,6 +151,7 @@ func read(t *testing.T, tun *Tunnel, most int) [][]byte {
 		if r.err != nil {
 			t.Fatal(r.err)
 		}
+		tun.Sending()
 		tun.Sent(r.n)
 		var out [][]byte
 		for i := range r.n {

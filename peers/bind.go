@@ -18,10 +18,11 @@ import (
 // packet allocates nothing, a fault ends no receiver, and the sent data
 // messages are counted.
 type bind struct {
-	use  offload
-	sent func(int) // may be nil
-	log  *logger
-	held *window // received and not yet delivered
+	use     offload
+	sending func() // may be nil, as sent
+	sent    func(int)
+	log     *logger
+	held    *window // received and not yet delivered
 
 	v4, v6 atomic.Pointer[socket] // nil: closed, or the host lacks the family
 
@@ -142,16 +143,18 @@ func (b *bind) Send(pkts [][]byte, ep conn.Endpoint) error {
 	if !ok {
 		return conn.ErrWrongEndpointType
 	}
+	data := dataMessages(pkts)
+	if data > 0 && b.sending != nil {
+		b.sending()
+	}
 	var err error
 	if s := b.socket(e); s != nil {
 		err = s.send(pkts, e)
 	} else {
 		err = fmt.Errorf("sending to %v: %w", e.addr, syscall.EAFNOSUPPORT)
 	}
-	if b.sent != nil {
-		if n := dataMessages(pkts); n > 0 {
-			b.sent(n)
-		}
+	if data > 0 && b.sent != nil {
+		b.sent(data)
 	}
 	return err
 }

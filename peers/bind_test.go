@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -199,6 +200,31 @@ func TestDataMessages(t *testing.T) {
 	pkts := [][]byte{message(4, 32), message(4, 48), message(1, 148), message(2, 92), message(3, 64), message(4, 1452), {}, {4}}
 	if n := dataMessages(pkts); n != 2 {
 		t.Errorf("%d data messages, not 2", n)
+	}
+}
+
+// Who bounds what is in flight hears of every send of data before it begins
+// and after, also when the network refuses it.
+func TestSendsAreTold(t *testing.T) {
+	b, _, _, at, _ := openBind(t, bothWays)
+	said := ""
+	b.sending = func() { said += "sending " }
+	b.sent = func(n int) { said += fmt.Sprintf("sent %d ", n) }
+	nowhere, _ := b.ParseEndpoint("255.255.255.255:9")
+	for _, c := range []struct {
+		to   conn.Endpoint
+		pkts [][]byte
+		want string
+	}{
+		{at, [][]byte{dataMessage(), dataMessage(), make([]byte, 92)}, "sending sent 2 "},
+		{at, [][]byte{make([]byte, 148)}, ""},
+		{nowhere, [][]byte{dataMessage()}, "sending sent 1 "},
+	} {
+		said = ""
+		b.Send(c.pkts, c.to)
+		if said != c.want {
+			t.Errorf("a send of %d packets to %s said %q, want %q", len(c.pkts), c.to.DstToString(), said, c.want)
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ type Options struct {
 	// Device carries the inner packets. Open takes it over: it is closed by
 	// Close, and by an Open that fails.
 	Device tun.Device
+	// Sending, if not nil, is told before each send of transport data messages,
+	// which takes as long as a full socket does. What is said of Sent holds.
+	Sending func()
 	// Sent, if not nil, is told after each send how many transport data
 	// messages left the device for good, whether or not the network took
 	// them. It must not block and not call the Device. Packets that WireGuard
@@ -68,6 +71,7 @@ func open(t conf.Tunnel, o Options, find lookup) (*Device, error) {
 		return nil, fmt.Errorf("tunnel %s: %w", t.Name, err)
 	}
 	b := newBind(o.Mark, offload{!o.NoSendOffload, !o.NoReceiveOffload}, o.Sent, log)
+	b.sending = o.Sending
 	d := &Device{
 		wg:      device.NewDevice(delivered{o.Device, b.held}, b, log.device()),
 		bind:    b,

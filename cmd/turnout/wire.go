@@ -120,10 +120,10 @@ func (r *router) openTunnels(uplinks []string) error {
 		t.path = r.engine.NewTunnel(dataplane.TunnelOptions{
 			Name: c.Name, Exit: t.exit, MTU: t.mtu,
 			Address4: own4, Address6: own6,
-			Masquerade: c.NAT == conf.Masquerade,
+			Masquerade: c.NAT == conf.Masquerade, Peers: len(c.Peers),
 		})
 		device, err := peers.Open(*c, peers.Options{
-			Mark: r.cfg.Host.Mark, Device: t.path, Sent: t.path.Sent, Log: r.opt.Log,
+			Mark: r.cfg.Host.Mark, Device: t.path, Sending: t.path.Sending, Sent: t.path.Sent, Log: r.opt.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("starting: %w", err)
