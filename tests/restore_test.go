@@ -1,10 +1,14 @@
 package tests
 
 import (
+	"bufio"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +24,12 @@ func TestHostIsRestored(t *testing.T) {
 		}{
 			{"SIGTERM", func(t *testing.T, r *run) {
 				if status, err := r.Daemon.Stop(); err != nil || status != 0 {
+					t.Errorf("the daemon ends with status %d, %v", status, err)
+				}
+			}},
+			{"SIGHUP, as when the terminal goes", func(t *testing.T, r *run) {
+				syscall.Kill(r.Daemon.PID(), syscall.SIGHUP)
+				if status, err := r.Daemon.Wait(10 * time.Second); err != nil || status != 0 {
 					t.Errorf("the daemon ends with status %d, %v", status, err)
 				}
 			}},
@@ -50,6 +60,34 @@ func TestHostIsRestored(t *testing.T) {
 			})
 		}
 	}
+}
+
+// The log may end before the router does, as in "turnout up FILE 2>&1 | tee",
+// where Ctrl-C ends both.
+func TestHostIsRestoredWithoutALog(t *testing.T) {
+	t.Parallel()
+	r := world{}.build(t)
+	before := snapshot(t, r.Gateway.Node)
+	log, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.Command(turnout(t), "up", r.File, "--run-dir", r.RunDir(), "--state-dir", r.StateDir())
+	cmd.Stderr = w
+	err = r.Gateway.Start(cmd)
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(log); lines.Scan() && !strings.Contains(lines.Text(), "msg=ready"); {
+	}
+	log.Close()
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the daemon ends with %v", err)
+	}
+	same(t, "after SIGTERM", before, snapshot(t, r.Gateway.Node))
 }
 
 // down runs the verb and waits for the daemon to be gone.

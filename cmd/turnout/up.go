@@ -15,8 +15,8 @@ import (
 )
 
 const upHelp = `FILE is a turnout.toml, or one wg-quick .conf together with --lan. Runs in the
-foreground and logs to standard error; SIGTERM, SIGINT or turnout down end it and
-leave the host as it was. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
+foreground and logs to standard error; SIGTERM, SIGINT, SIGHUP or turnout down end it
+and leave the host as it was. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
 
 func up(e *env, args []string) int {
 	fs := newFlags(e, "up")
@@ -58,7 +58,7 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 	if err := os.MkdirAll(o.stateDir, 0o700); err != nil {
 		return fmt.Errorf("making the state directory: %w", err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal()
 	defer stop()
 
 	if err := runHooks(ctx, log, "pre_up", cfg.Hooks.PreUp); err != nil {
@@ -70,6 +70,19 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 		return fmt.Errorf("starting the router: %w", err)
 	}
 	return newDaemon(r, cfg, log).run(ctx, o.runDir)
+}
+
+// untilSignal returns a context that ends when somebody wants an orderly end. A
+// terminal that goes is one, except under nohup. A log that nobody reads any
+// more is none: who is notified of SIGPIPE is not killed by it, and hooks do not
+// inherit that, as they would with Ignore.
+func untilSignal() (context.Context, context.CancelFunc) {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(context.Background(), ends...)
 }
 
 // load reads a configuration; whatever is wrong with it is the caller's to mend.
