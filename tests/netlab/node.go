@@ -42,7 +42,7 @@ func NewNode(name string) (*Node, error) {
 		return nil, fmt.Errorf("open netlink in %s: %w", name, err)
 	}
 	n.link = h
-	if err := errors.Join(n.settleIPv6(), n.Up("lo")); err != nil {
+	if err := errors.Join(n.settleIPv6(), n.forgetTCP(), n.Up("lo")); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -57,6 +57,13 @@ func (n *Node) settleIPv6() error {
 		return nil // a kernel without IPv6
 	}
 	return err
+}
+
+// forgetTCP lets connections that a test has cut die in seconds. A namespace
+// lives as long as a connection that still tries, which by default is a quarter
+// of an hour after the last process, and with it all that it holds of the kernel.
+func (n *Node) forgetTCP() error {
+	return errors.Join(n.Sysctl("net.ipv4.tcp_retries2", "6"), n.Sysctl("net.ipv4.tcp_orphan_retries", "1"))
 }
 
 // live is the node's home thread. It ends locked, so that the runtime destroys
