@@ -2,6 +2,7 @@ package tests
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,7 @@ func turnout(t *testing.T) string {
 }
 
 func build(path string) error {
+	lookAtSources()
 	args := []string{"build", "-o", path}
 	if os.Getenv("TURNOUT_RACE") == "1" {
 		args = append(args, "-race")
@@ -56,6 +58,18 @@ func build(path string) error {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// lookAtSources lets go test know what the program is made of: it repeats an
+// old result as long as no file changed that the test has looked at.
+func lookAtSources() {
+	filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == ".git" || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		os.Stat(path)
+		return nil
+	})
 }
 
 // need skips the test where the machine cannot run it, and fails it in CI.
