@@ -3,8 +3,10 @@ package dataplane
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
@@ -41,10 +43,7 @@ func (e *Engine) dispatch() error {
 	for {
 		n, err := e.tun.Read(d.frame.data[:])
 		if err != nil {
-			if errors.Is(err, os.ErrClosed) {
-				return nil
-			}
-			return err
+			return readFailed(err)
 		}
 		for more := true; more; {
 			d.plan = e.plan.Load()
@@ -55,10 +54,22 @@ func (e *Engine) dispatch() error {
 			}
 			d.flush()
 		}
-		if err != nil && !errors.Is(err, os.ErrClosed) {
-			return err
+		if err != nil {
+			return readFailed(err)
 		}
 	}
+}
+
+// readFailed says in words why there is nothing to read any more; nil when that
+// is as it should be.
+func readFailed(err error) error {
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		return nil
+	case errors.Is(err, syscall.EBADFD):
+		return fmt.Errorf("the TUN device is gone; somebody deleted its interface: %w", err)
+	}
+	return fmt.Errorf("reading the TUN device: %w", err)
 }
 
 // packet takes one packet of n bytes, virtio header included, from d.frame.

@@ -81,7 +81,10 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 	}
 	r.engine.Swap(r.plan(table, r.around))
 	ctx, r.cancel = context.WithCancel(ctx)
-	go func() { r.done <- r.engine.Run(ctx) }()
+	go func() {
+		r.done <- r.engine.Run(ctx)
+		close(r.done) // Done's reader may have taken it before Stop looks
+	}()
 	go r.follow(ctx)
 	return r, nil
 }
