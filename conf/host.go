@@ -35,9 +35,20 @@ func defaultHost() Host {
 // lan reads [lan].
 func (l *loader) lan(t *table, lan *LAN) {
 	lan.Interfaces = l.interfaces(t)
-	lan.Prefixes = l.prefixes(t, "prefixes")
-	lan.Local = l.prefixes(t, "local")
+	lan.Prefixes = l.ownPrefixes(t, "prefixes")
+	lan.Local = l.ownPrefixes(t, "local")
 	t.unknown()
+}
+
+// ownPrefixes reads networks that the host's own routes serve, past all policy.
+func (l *loader) ownPrefixes(t *table, key string) []netip.Prefix {
+	list := l.prefixes(t, key)
+	for _, p := range list {
+		if p.Bits() == 0 {
+			l.failf(t.pos(key), "%s: \"%s\"; this is everything, and nothing would be left to route; name the LAN's networks", key, p)
+		}
+	}
+	return list
 }
 
 func (l *loader) uplink(t *table, u *Uplink) {
