@@ -125,7 +125,7 @@ func tableConflicts(s *Spec, old *State) ([]Conflict, error) {
 		return nil, err
 	}
 	return []Conflict{{Where: fmt.Sprintf("routing table %d", s.Table), Refuse: true,
-		Why: fmt.Sprintf("someone else uses it (%s): choose another [host] table", foreign[0])}}, nil
+		Why: fmt.Sprintf("someone else uses it, for %s: choose another [host] table", prefixOf(foreign[0].Dst))}}, nil
 }
 
 // chainConflicts plays one packet for each way through each foreign forward

@@ -113,7 +113,11 @@ func (h *hand) report(s *Spec, p *plan) error {
 		case c.Refuse:
 			refused = append(refused, fmt.Errorf("%s: %s", c.Where, c.Why))
 		case !s.AdjustFirewall || c.pass == nil:
-			h.log.Warn(c.Why, "where", c.Where, "command", c.Command)
+			args := []any{"where", c.Where}
+			if c.Command != "" {
+				args = append(args, "command", c.Command)
+			}
+			h.log.Warn(c.Why, args...)
 		}
 	}
 	return errors.Join(refused...)
