@@ -77,6 +77,7 @@ func playDemo(e *env, exe string, stay bool) error {
 	}
 	rows := runDemoFlows(lab)
 	wrong := printDemoFlows(e.stdout, rows)
+	took := time.Since(begun)
 	if stay {
 		printDemoCommands(e.stdout, lab, exe, file)
 		<-interrupted.Done()
@@ -89,6 +90,6 @@ func playDemo(e *env, exe string, stay bool) error {
 		fmt.Fprintf(e.stdout, "\nFAIL: %d of the above differ from what policy says. The router said:\n%s", wrong, daemon.Log())
 		return errors.New("the network did not do what policy says")
 	}
-	fmt.Fprintf(e.stdout, "\nPASS: %d flows, each by the exit that policy names, in %.1f s.\n", len(rows), time.Since(begun).Seconds())
+	fmt.Fprintf(e.stdout, "\nPASS: %d flows, each by the exit that policy names, in %.1f s.\n", len(rows), took.Seconds())
 	return nil
 }
