@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"turnout/classifier"
-	"turnout/classifier/packet"
 	"turnout/cmd/internal/control"
 	answering "turnout/cmd/internal/explain"
 	"turnout/conf"
@@ -117,9 +116,6 @@ func (r *router) openTunnels(uplinks []string) error {
 		c := &r.cfg.Tunnels[i]
 		t := &tunnel{conf: c, exit: classifier.FirstNamed + classifier.ExitID(i), mtu: tunnelMTU(c, uplinks)}
 		own4, own6 := ownAddresses(c)
-		if c.NAT == conf.Masquerade && own4 == (packet.Addr{}) {
-			return fmt.Errorf("%s: tunnel %q masquerades but has no IPv4 address: add Address, or nat = \"none\"", c.Pos, c.Name)
-		}
 		t.path = r.engine.NewTunnel(dataplane.TunnelOptions{
 			Name: c.Name, Exit: t.exit, MTU: t.mtu,
 			Address4: own4, Address6: own6,
