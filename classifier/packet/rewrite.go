@@ -121,7 +121,13 @@ func set(b []byte, v *View, s side, a Addr, port uint16, partial bool) delta {
 	case v.Proto == UDP:
 		return total + (address + ports).applyUDP(b[at:])
 	}
-	return total + (address + ports).apply(b[at:])
+	change := (address + ports).apply(b[at:])
+	if v.Proto == ICMP && v.Type == 0 && be16(b[at:]) == 0 && Checksum(b[v.L4:min(len(b), int(v.Len))], 0) == 0 {
+		// All zero: an echo reply whose identifier became 0. Of the two zeros
+		// that a sum may have, only this one is its checksum (RFC 1624, 3).
+		binary.BigEndian.PutUint16(b[at:], 0xffff)
+	}
+	return total + change
 }
 
 func setAddr(b []byte, v *View, s side, a Addr) delta {

@@ -145,6 +145,28 @@ func TestUDPChecksumZero(t *testing.T) {
 	}
 }
 
+// The one message whose words are all zero is an echo reply of identifier 0:
+// only there two zeros of the ones-complement sum are not the same.
+func TestEchoReplyBecomesAllZero(t *testing.T) {
+	for _, n := range []int{0, 1, 32} {
+		e := echo4(layers.ICMPv4TypeEchoReply)
+		e.Id, e.Seq = 4711, 0
+		b := build(t, ip4(layers.IPProtocolICMPv4), e, gopacket.Payload(make([]byte, n)))
+		v := mustDecode(t, b)
+		SetDestination(b, v, Addr4(10<<24|9), 0, false)
+		if r := VerifyHeader(b, v); r != OK {
+			t.Errorf("with %d bytes of zero: %v", n, r)
+		}
+		if want := recomputed(b, v); !bytes.Equal(b, want) {
+			t.Errorf("with %d bytes of zero:\n%x, want\n%x", n, b, want)
+		}
+		SetDestination(b, v, Addr4(10<<24|8), 5, false)
+		if want := recomputed(b, v); !bytes.Equal(b, want) {
+			t.Errorf("and back with %d bytes of zero:\n%x, want\n%x", n, b, want)
+		}
+	}
+}
+
 func TestLaterFragmentOnlyGetsItsAddress(t *testing.T) {
 	ip := ip4(17)
 	ip.FragOffset = 10
