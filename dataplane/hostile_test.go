@@ -189,7 +189,7 @@ func TestHostilePackets(t *testing.T) {
 			h := segment.Header{}
 			if rng.IntN(8) == 0 {
 				h = segment.Header{Flags: byte(rng.IntN(4)), GSOType: byte(rng.IntN(6)), GSOSize: uint16(rng.IntN(2000)),
-					CsumStart: uint16(20 * rng.IntN(3)), CsumOffset: uint16(6 + 10*rng.IntN(2))}
+					CsumStart: uint16(20 * rng.IntN(2)), CsumOffset: uint16(6 + 10*rng.IntN(2))}
 			}
 			b := make([]byte, segment.HeaderLen)
 			h.Encode(b)

@@ -94,7 +94,7 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 		return packet.IPv6Refused
 	}
 	lan := d.plan.network(v.Src)
-	if lan == nil {
+	if lan == nil || v.Src == lan.Gateway {
 		return packet.ForeignSource
 	}
 	if !forwardable(v.Dst) {
@@ -166,7 +166,7 @@ func rejection(v classifier.Verdict) packet.Reason {
 // direct gives the packet back to the kernel, which sends it out by the
 // uplink. The TTL was lowered on its way here and will be again.
 func (d *dispatcher) direct(b []byte) packet.Reason {
-	packet.SetTTL(b, &d.view, d.view.TTL+1)
+	packet.SetTTL(b, &d.view, d.view.TTL+min(1, 255-d.view.TTL))
 	if err := d.writer.WritePacket(&d.header, b); err != nil {
 		return packet.WriteFailed
 	}

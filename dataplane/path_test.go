@@ -84,6 +84,12 @@ func TestDirectGoesBackToTheKernel(t *testing.T) {
 	if n := w.Direct.Packets.Load(); n != 1 {
 		t.Errorf("%d packets counted", n)
 	}
+	pkt[8] = 255
+	seal(pkt, 6)
+	w.send(segment.Header{}, pkt)
+	if _, back = w.got(); back == nil || sound(t, back).TTL != 255 {
+		t.Errorf("a TTL of 255 came back as %x", back)
+	}
 }
 
 func TestWhatPolicyRefuses(t *testing.T) {
@@ -261,10 +267,10 @@ func udp6() []byte {
 
 func TestForeignSourcesOfTheLAN(t *testing.T) {
 	w := newWorld(t)
-	for _, src := range []string{"10.9.9.9", "192.0.0.8", "192.168.77.255", "192.168.78.1"} {
+	for _, src := range []string{"10.9.9.9", "192.0.0.8", "192.168.77.255", "192.168.78.1", router} {
 		w.send(segment.Header{}, udp(src, far, 5000, 53, 10))
 	}
-	w.dropped(packet.ForeignSource, 4)
+	w.dropped(packet.ForeignSource, 5)
 	w.send(segment.Header{}, udp(host, "224.0.0.251", 5353, 5353, 10))
 	w.send(segment.Header{}, udp(host, "255.255.255.255", 67, 68, 10))
 	w.dropped(packet.BadAddress, 2)
