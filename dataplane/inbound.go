@@ -81,13 +81,14 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	if why != packet.OK {
 		return why
 	}
-	if why := t.passable(b, plan); why != packet.OK {
+	lan := plan.network(flow.LAN)
+	if lan == nil {
+		return packet.NotLANDestination
+	}
+	if why := t.passable(b, lan); why != packet.OK {
 		return why
 	}
 	flow.RewriteIn(b, v)
-	if plan.network(v.Dst) == nil {
-		return packet.NotLANDestination
-	}
 	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
 		packet.ClampMSS(b, v, maxSegment(t.opt.MTU, v), false)
 	}
@@ -97,15 +98,15 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 
 // passable answers, through the tunnel, what the kernel would otherwise answer
 // by the uplink, to the sender and anyone on the way: the TTL that runs out at
-// this hop, and what is too large for the LAN.
-func (t *Tunnel) passable(b []byte, plan *Plan) packet.Reason {
+// this hop, and what is too large for the host's network.
+func (t *Tunnel) passable(b []byte, lan *Network) packet.Reason {
 	v := &t.in.view
 	switch {
 	case v.TTL <= 1:
 		t.answerSender(b, icmpTimeExceeded, 0, 0)
 		return packet.TTLExpired
-	case len(b) > plan.LANMTU && v.DF:
-		t.answerSender(b, icmpUnreachable, codeNeedsFragment, uint16(plan.LANMTU))
+	case len(b) > lan.MTU && v.DF:
+		t.answerSender(b, icmpUnreachable, codeNeedsFragment, uint16(lan.MTU))
 		return packet.TooBig
 	}
 	return packet.OK

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -470,4 +471,25 @@ func TestCloseEndsReadAndWriteGoesOn(t *testing.T) {
 	give(t, w.se, udp(far, own, 53, 5000, 10))
 	w.send(segment.Header{}, udp(host, far, 5000, 53, 10))
 	w.dropped(packet.TunnelDown, 1)
+}
+
+// What is too large for the host's own network is answered through the tunnel.
+func TestTooBigForTheLAN(t *testing.T) {
+	w := newWorld(t)
+	p := *w.Plan()
+	small := NewPlan(p.Table)
+	small.Tunnels = p.Tunnels
+	small.LAN = append([]Network{NewNetwork(netip.MustParsePrefix("192.168.78.0/24"), netip.MustParseAddr("192.168.78.1"), 9000)}, p.LAN...)
+	small.LAN[1].MTU = 576
+	w.Swap(small)
+	w.send(segment.Header{}, udp(host, far, 5000, 53, 10))
+	read(t, w.se, 128)
+	give(t, w.se, setDF(udp(far, own, 53, 5000, 600)))
+	answer := read(t, w.se, 128)[0]
+	if v := sound(t, answer); v.Type != 3 || v.Code != 4 || binary.BigEndian.Uint16(answer[26:]) != 576 || v.Dst.String() != far {
+		t.Errorf("ICMP %d/%d, MTU %d, to %v", v.Type, v.Code, binary.BigEndian.Uint16(answer[26:]), v.Dst)
+	}
+	if _, pkt := w.got(); pkt != nil {
+		t.Error("it reached the LAN all the same")
+	}
 }

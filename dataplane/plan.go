@@ -13,27 +13,27 @@ import (
 type Plan struct {
 	Table *classifier.Table
 	LAN   []Network
-	// LANMTU is the largest packet that the LAN takes, in bytes.
-	LANMTU int
 	// Tunnels and Live are indexed by ExitID. Live says which exit stands in
 	// for a group at this moment; it is the identity for all others.
 	Tunnels []*Tunnel
 	Live    []atomic.Uint32
 }
 
-// A Network is one prefix of the LAN and the gateway's own address on it, the
-// source of what the gateway answers to its hosts.
+// A Network is one prefix of the LAN, the gateway's own address on it, which is
+// the source of what the gateway answers to its hosts, and the largest packet
+// that it takes, in bytes.
 type Network struct {
 	Prefix  netip.Prefix
 	Gateway packet.Addr
+	MTU     int
 
 	first, last packet.Addr
 }
 
 // NewNetwork returns the network of a prefix.
-func NewNetwork(prefix netip.Prefix, gateway netip.Addr) Network {
+func NewNetwork(prefix netip.Prefix, gateway netip.Addr, mtu int) Network {
 	prefix = prefix.Masked()
-	n := Network{Prefix: prefix, Gateway: packet.AddrFrom(gateway), first: packet.AddrFrom(prefix.Addr())}
+	n := Network{Prefix: prefix, Gateway: packet.AddrFrom(gateway), MTU: mtu, first: packet.AddrFrom(prefix.Addr())}
 	n.last = n.first
 	host := prefix.Addr().BitLen() - prefix.Bits()
 	if host >= 64 {
@@ -66,7 +66,6 @@ func NewPlan(table *classifier.Table) *Plan {
 	exits := table.Policy().Exits
 	p := &Plan{
 		Table:   table,
-		LANMTU:  1500,
 		Tunnels: make([]*Tunnel, len(exits)),
 		Live:    make([]atomic.Uint32, len(exits)),
 	}

@@ -66,7 +66,7 @@ func newWorld(t testing.TB) *world {
 	w.se = w.NewTunnel(TunnelOptions{Name: "se", Exit: exitSE, MTU: 1420, Address4: own, Masquerade: true})
 	w.no = w.NewTunnel(TunnelOptions{Name: "no", Exit: exitNO, MTU: 1280, Address4: own})
 	p := NewPlan(table)
-	p.LAN = []Network{NewNetwork(prefix("192.168.77.0/24"), netip.MustParseAddr("192.168.77.1"))}
+	p.LAN = []Network{NewNetwork(prefix("192.168.77.0/24"), netip.MustParseAddr("192.168.77.1"), 1500)}
 	p.Tunnels[exitSE], p.Tunnels[exitNO] = w.se, w.no
 	w.Swap(p)
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -81,61 +82,65 @@ func findLAN(cfg *conf.Config) ([]lanInterface, error) {
 	}
 	var lan []lanInterface
 	for _, name := range cfg.LAN.Interfaces {
-		l := lanInterface{name: name}
-		var err error
-		if l.mtu, err = host.MTUOf(name); err != nil {
+		l, err := readLAN(name)
+		if err != nil {
 			return nil, fmt.Errorf("reading the LAN interface %q: %w", name, err)
 		}
-		own, err := host.Addresses(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading the addresses of the LAN interface %q: %w", name, err)
-		}
-		if l.networks, err = networks(own, cfg.LAN.Prefixes); err != nil {
-			return nil, fmt.Errorf("the LAN interface %q: %w", name, err)
-		}
-		for _, p := range own {
-			if p.Addr().Is6() {
-				l.ipv6 = append(l.ipv6, p.Masked())
-			}
-		}
 		lan = append(lan, l)
+	}
+	if len(cfg.LAN.Prefixes) > 0 {
+		list(lan, cfg.LAN.Prefixes)
 	}
 	return lan, nil
 }
 
-// networks pairs the prefixes of an interface with the gateway's own address
-// in each; a listed prefix that the interface is not in is a network behind
-// another router, which knows the gateway by its first address.
-func networks(own, listed []netip.Prefix) ([]dataplane.Network, error) {
-	var first netip.Addr
-	var found []dataplane.Network
+// readLAN reads one interface with the prefixes that it has itself.
+func readLAN(name string) (lanInterface, error) {
+	l := lanInterface{name: name}
+	var err error
+	if l.mtu, err = host.MTUOf(name); err != nil {
+		return l, err
+	}
+	own, err := host.Addresses(name)
+	if err != nil {
+		return l, err
+	}
 	for _, p := range own {
+		if p.Addr().Is4() {
+			l.networks = append(l.networks, dataplane.NewNetwork(p, p.Addr(), l.mtu))
+		} else {
+			l.ipv6 = append(l.ipv6, p.Masked())
+		}
+	}
+	if len(l.networks) == 0 {
+		return l, errors.New("it has no IPv4 address: give it the LAN's gateway address first")
+	}
+	return l, nil
+}
+
+// list puts the listed prefixes in the place of the interfaces' own. Each goes
+// to the interface that has an address in it; one that none has is behind
+// another router of the first interface, which knows the gateway by its first
+// address.
+func list(lan []lanInterface, prefixes []netip.Prefix) {
+	own := make([][]dataplane.Network, len(lan))
+	for i := range lan {
+		own[i], lan[i].networks = lan[i].networks, nil
+	}
+	for _, p := range prefixes {
 		if !p.Addr().Is4() {
 			continue
 		}
-		if !first.IsValid() {
-			first = p.Addr()
-		}
-		if len(listed) == 0 {
-			found = append(found, dataplane.NewNetwork(p, p.Addr()))
-		}
-	}
-	if !first.IsValid() {
-		return nil, fmt.Errorf("it has no IPv4 address: give it the LAN's gateway address first")
-	}
-	for _, l := range listed {
-		if !l.Addr().Is4() {
-			continue
-		}
-		gateway := first
-		for _, p := range own {
-			if l.Contains(p.Addr()) {
-				gateway = p.Addr()
+		at, gateway := 0, own[0][0].Gateway
+		for i := range own {
+			for _, n := range own[i] {
+				if p.Contains(n.Gateway.Netip()) {
+					at, gateway = i, n.Gateway
+				}
 			}
 		}
-		found = append(found, dataplane.NewNetwork(l, gateway))
+		lan[at].networks = append(lan[at].networks, dataplane.NewNetwork(p, gateway.Netip(), lan[at].mtu))
 	}
-	return found, nil
 }
 
 // findUplinks returns the interfaces that lead out of the host.

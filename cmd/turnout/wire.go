@@ -143,7 +143,6 @@ func (r *router) closeTunnels() {
 // plan is what the data path decides by.
 func (r *router) plan(table *classifier.Table, a surroundings) *dataplane.Plan {
 	p := dataplane.NewPlan(table)
-	p.LANMTU = a.lanMTU()
 	for _, l := range a.lan {
 		p.LAN = append(p.LAN, l.networks...)
 	}
