@@ -22,8 +22,11 @@ type Engine struct {
 	Direct  Counters // what policy sent out by the uplink
 	Dropped Drops    // of the LAN side and of all tunnels together
 
-	limit *answer.Limiter
-	tick  atomic.Uint32 // seconds since start, moved by one goroutine
+	// What the gateway answers is limited apart for each side, so that no
+	// remote can use up what the LAN's hosts are due.
+	toLAN, toTunnels *answer.Limiter
+
+	tick atomic.Uint32 // seconds since start, moved by one goroutine
 }
 
 // Options of an Engine.
@@ -40,7 +43,7 @@ func New(t *TUN, o Options) *Engine {
 		flows: nat.New(nat.Options{MaxFlows: o.MaxFlows}),
 		log:   o.Log,
 		start: time.Now(),
-		limit: answer.NewLimiter(),
+		toLAN: answer.NewLimiter(), toTunnels: answer.NewLimiter(),
 	}
 }
 

@@ -116,7 +116,7 @@ func (t *Tunnel) passable(b []byte, lan *Network) packet.Reason {
 // it, back through the tunnel.
 func (t *Tunnel) answerSender(b []byte, typ, code uint8, mtu uint16) {
 	v := &t.in.view
-	if !t.engine.limit.Allow(v.Src, time.Now()) {
+	if !t.engine.toTunnels.Allow(v.Src, time.Now()) {
 		return
 	}
 	n := answer.ICMPError(t.in.answer[:], b, v, t.opt.Address4, typ, code, mtu)

@@ -50,7 +50,7 @@ func (d *dispatcher) fragmentationNeeded(b []byte, lan *Network, mtu int) {
 	}
 }
 
-func (d *dispatcher) mayAnswer() bool { return d.limit.Allow(d.view.Src, time.Now()) }
+func (d *dispatcher) mayAnswer() bool { return d.toLAN.Allow(d.view.Src, time.Now()) }
 
 // send writes an answer of n bytes to the LAN; none when n is 0.
 func (d *dispatcher) send(n int) {
