@@ -48,7 +48,7 @@ func TestBulkConnectionsTakeLittleMemory(t *testing.T) {
 		}
 		peak := peakMemory(t, r.Daemon.PID())
 		t.Logf("after %d connections %s: %d MiB", connections, way.name, peak)
-		if peak > most {
+		if raced := os.Getenv("TURNOUT_RACE") == "1"; peak > most && !raced { // the detector's own memory is many times that
 			t.Errorf("the router took %d MiB, at most %d are right", peak, most)
 		}
 	}
