@@ -108,7 +108,7 @@ func TestLookupDoesNotAllocate(t *testing.T) {
 		p := routerPolicy(r, n)
 		table, views := mustCompile(t, p), traffic(r, p, 200)
 		for i := range views {
-			if got, want := table.Lookup(&views[i]), oracle(p, &views[i]); got != want {
+			if got, want := table.Lookup(&views[i]), oracle(p, nil, &views[i]); got != want {
 				t.Fatalf("%+v: %+v, want %+v", views[i], got, want)
 			}
 		}

@@ -22,21 +22,6 @@ const (
 	namesDSCP
 )
 
-// A field is what a packet can fail a line by, in the order that Explain
-// speaks of.
-type field uint8
-
-const (
-	destination field = iota
-	protocol
-	ports
-	source
-	dscp
-	none // all fields match
-)
-
-var fieldNames = [...]string{"destination", "protocol", "ports", "source", "dscp", "later"}
-
 // A portSet has a bit for each port. It stands for a list too long to become
 // a box for each range.
 type portSet [65536 / 64]uint64
@@ -72,20 +57,4 @@ func (b *box) matchesPorts(v *packet.View, sets []portSet) bool {
 	}
 	return (b.portSet == 0 || sets[b.portSet-1].has(v.DstPort)) &&
 		(b.fromSet == 0 || sets[b.fromSet-1].has(v.SrcPort))
-}
-
-// fails returns the first field that v fails b by, none if it matches. src is
-// v's number on the source axis.
-func (b *box) fails(v *packet.View, src uint32, sets []portSet) field {
-	switch {
-	case !b.matchesProto(v):
-		return protocol
-	case !b.matchesPorts(v, sets):
-		return ports
-	case !b.matchesSource(src):
-		return source
-	case !b.matchesDSCP(v):
-		return dscp
-	}
-	return none
 }

@@ -17,10 +17,17 @@ const (
 
 // Compile builds the table of p, whose entries it takes in the order in which
 // they stand. It keeps p and does not change it. The error names the line of
-// the first entry that cannot be compiled.
-func Compile(p *Policy) (*Table, error) {
+// the first entry that cannot be compiled. No address has a tag yet.
+func Compile(p *Policy) (*Table, error) { return CompileTags(p, new(Tags)) }
+
+// CompileTags is Compile for a table that shares what is known of single
+// addresses, with the table that it will replace.
+func CompileTags(p *Policy, tags *Tags) (*Table, error) {
 	c := compiler{known: map[portSet]uint16{}}
-	t := &Table{policy: p}
+	t := &Table{policy: p, tags: tags}
+	if err := p.validSets(); err != nil {
+		return nil, err
+	}
 	if err := c.outcomes(t, p); err != nil {
 		return nil, err
 	}
@@ -28,6 +35,10 @@ func Compile(p *Policy) (*Table, error) {
 		if err := c.add(int32(i), &p.Entries[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Entries[i].Pos, err)
 		}
+		if err := p.Entries[i].validRefs(len(p.Sets)); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Entries[i].Pos, err)
+		}
+		t.walked = t.walked || p.Entries[i].extended()
 	}
 	t.v4, t.v6, t.sets = c.v4.plane(true), c.v6.plane(false), c.sets
 	return t, nil

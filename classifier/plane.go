@@ -51,22 +51,3 @@ func (p *plane) first(v *packet.View, sets []portSet) int32 {
 		n = d.parent
 	}
 }
-
-// farthest tells for each entry the first field that v fails it by. An entry
-// is every combination of its lists, so the box that gets farthest tells.
-// Entries that stand in none of v's lists fail by their destination.
-func (p *plane) farthest(v *packet.View, sets []portSet, entries int) []field {
-	out := make([]field, entries)
-	src := p.src.find(v.Src)
-	for n := p.dst.find(v.Dst); ; {
-		d := &p.nodes[n]
-		for i := d.first; i < d.end; i++ {
-			b := &p.boxes[i]
-			out[b.entry] = max(out[b.entry], b.fails(v, src, sets))
-		}
-		if n == 0 {
-			return out
-		}
-		n = d.parent
-	}
-}

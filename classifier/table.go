@@ -9,6 +9,8 @@ type Table struct {
 	sets     []portSet
 	outcomes []outcome // by entry
 	covers   []cover
+	tags     *Tags
+	walked   bool // the policy has what the planes cannot say: walk through it
 }
 
 // An outcome is what an entry answers.
@@ -31,8 +33,14 @@ func (t *Table) Policy() *Policy { return t.policy }
 // allocate, and never fails: where no entry matches, the answer is Reject by
 // default with Entry -1.
 func (t *Table) Lookup(v *packet.View) Verdict {
+	if t.walked {
+		return t.verdict(v, t.policy.walk(v, t.tags).first())
+	}
 	return t.verdict(v, t.plane(v).first(v, t.sets))
 }
+
+// Tags returns what t knows of single addresses. See Tags for who may write.
+func (t *Table) Tags() *Tags { return t.tags }
 
 func (t *Table) plane(v *packet.View) *plane {
 	if v.Version == 6 {

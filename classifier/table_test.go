@@ -24,13 +24,15 @@ func TestTableAgainstOracle(t *testing.T) {
 		if r.IntN(2) == 0 {
 			p.Sort()
 		}
-		table, err := Compile(p)
+		tags := new(Tags)
+		known := w.learn(tags)
+		table, err := CompileTags(p, tags)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for k := range packets {
 			v := w.packet()
-			want := oracle(p, &v)
+			want := oracle(p, known, &v)
 			if got := table.Lookup(&v); got != want {
 				t.Fatalf("%+v:\n got %+v\nwant %+v\nof %+v", v, got, want, p.Entries)
 			}
@@ -41,7 +43,7 @@ func TestTableAgainstOracle(t *testing.T) {
 			if x.Verdict != want {
 				t.Fatalf("Explain(%+v) = %+v, want %+v", v, x.Verdict, want)
 			}
-			if lost := oracleLost(p, &v, want.Entry); !slices.Equal(x.Considered, lost) {
+			if lost := oracleLost(p, known, &v, want.Entry); !slices.Equal(x.Considered, lost) {
 				t.Fatalf("Explain(%+v) lost\n got %v\nwant %v\nof %+v", v, x.Considered, lost, p.Entries)
 			}
 		}
@@ -180,12 +182,17 @@ func TestManyLookupsAtOnce(t *testing.T) {
 	r := newRandom(t)
 	w := newWorld(r)
 	p := w.policy(40)
-	table := mustCompile(t, p)
+	tags := new(Tags)
+	known := w.learn(tags)
+	table, err := CompileTags(p, tags)
+	if err != nil {
+		t.Fatal(err)
+	}
 	views := make([]packet.View, 500)
 	want := make([]Verdict, len(views))
 	for i := range views {
 		views[i] = w.packet()
-		want[i] = oracle(p, &views[i])
+		want[i] = oracle(p, known, &views[i])
 	}
 	var wg sync.WaitGroup
 	for range 4 {

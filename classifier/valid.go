@@ -9,7 +9,7 @@ import (
 // valid refuses what the configuration should not have let through: here it
 // would become a table that answers wrongly.
 func (e *Entry) valid() error {
-	for _, p := range slices.Concat(e.To, e.From) {
+	for _, p := range slices.Concat(e.To, e.From, e.NotTo, e.NotFrom) {
 		if err := valid(p); err != nil {
 			return err
 		}
@@ -53,4 +53,27 @@ func family(list []netip.Prefix, v4 bool) (out []netip.Prefix, ok bool) {
 	}
 	slices.SortFunc(out, preorder)
 	return slices.Compact(out), len(out) > 0
+}
+
+// validSets refuses a set with a prefix that is none.
+func (p *Policy) validSets() error {
+	for i := range p.Sets {
+		s := &p.Sets[i]
+		for _, q := range s.Prefixes {
+			if err := valid(q); err != nil {
+				return fmt.Errorf("%s: set %q: %w", s.Pos, s.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// validRefs refuses a set number that no set of the policy has.
+func (e *Entry) validRefs(sets int) error {
+	for _, n := range slices.Concat(e.ToSets, e.FromSets, e.NotToSets, e.NotFromSets) {
+		if n < 0 || n >= sets {
+			return fmt.Errorf("set number %d of %d does not exist", n, sets)
+		}
+	}
+	return nil
 }
