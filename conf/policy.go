@@ -11,7 +11,7 @@ func (l *loader) finish(d *draft) {
 	l.tunnels(d)
 	x := l.exits(d)
 	l.cycles(x, d.groups)
-	p := &classifier.Policy{Entries: make([]classifier.Entry, 0, len(d.rules))}
+	p := &classifier.Policy{Sets: d.sets.list, Entries: make([]classifier.Entry, 0, len(d.rules))}
 	for _, r := range d.rules {
 		p.Entries = append(p.Entries, l.via(x, r))
 	}

@@ -16,7 +16,7 @@ type rule struct {
 }
 
 // rule reads a [[rule]]. Its text is all its lines, joined by "; ".
-func (l *loader) rule(t *table) rule {
+func (l *loader) rule(t *table, known *sets) rule {
 	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
 	if s, ok := t.one("name"); ok {
 		if err := checkLabel(s.text); err != nil {
@@ -24,10 +24,13 @@ func (l *loader) rule(t *table) rule {
 		}
 		e.Name = s.text
 	}
-	e.From = l.prefixes(t, "from")
-	e.To = l.prefixes(t, "to")
+	e.From, e.FromSets = l.addresses(t, "from", known)
+	e.To, e.ToSets = l.addresses(t, "to", known)
+	e.NotFrom, e.NotFromSets = l.addresses(t, "not_from", known)
+	e.NotTo, e.NotToSets = l.addresses(t, "not_to", known)
+	kinds := known.families(e.To, e.ToSets) & known.families(e.From, e.FromSets)
 	hasProto := t.has("proto")
-	e.Protos = l.protos(t, families(e.To)&families(e.From))
+	e.Protos = l.protos(t, kinds)
 	e.FromPorts = l.ports(t, "from_ports")
 	e.Ports = l.ports(t, "ports")
 	e.DSCP = l.dscp(t)
@@ -39,7 +42,7 @@ func (l *loader) rule(t *table) rule {
 		l.failf(via.pos, "via is empty; it names the exit: a tunnel, a group, direct, drop or reject")
 	}
 	l.emptyLists(t, "from", "to", "proto", "ports", "from_ports", "dscp")
-	if families(e.To)&families(e.From) == 0 {
+	if kinds == 0 {
 		l.failf(t.at, "from and to are of different families; no packet has IPv4 and IPv6 at once")
 	}
 	if len(e.Ports)+len(e.FromPorts) > 0 {

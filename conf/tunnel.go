@@ -22,6 +22,7 @@ type draft struct {
 	cfg     *Config
 	raw     []rawTunnel
 	tunnels []policyTunnel // beside cfg.Tunnels
+	sets    sets
 	rules   []rule
 	groups  []rawGroup
 	def     setting // default; not given: implicit
