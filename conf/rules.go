@@ -9,14 +9,23 @@ import (
 	"turnout/classifier"
 )
 
-// A rule is a [[rule]] whose exit has still to be looked up.
-type rule struct {
-	entry classifier.Entry
-	via   setting
+// rules reads all [[rule]]s. There may be very many, so what was read is
+// forgotten at once: values and places take ten times the room of the text.
+func (l *loader) rules(t *table, d *draft) {
+	if n := t.place.child("rule"); n != nil {
+		d.rules = slices.Grow(d.rules, len(n.kids))
+		d.vias = slices.Grow(d.vias, len(n.kids))
+	}
+	for sub := range t.each("rule") {
+		e, via := l.rule(sub, &d.sets)
+		d.rules = append(d.rules, e)
+		d.vias = append(d.vias, via)
+	}
 }
 
-// rule reads a [[rule]]. Its text is all its lines, joined by "; ".
-func (l *loader) rule(t *table, known *sets) rule {
+// rule reads a [[rule]], but for its exit, which has still to be looked up.
+// Its text is all its lines, joined by "; ".
+func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
 	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
 	if s, ok := t.one("name"); ok {
 		if err := checkLabel(s.text); err != nil {
@@ -48,7 +57,7 @@ func (l *loader) rule(t *table, known *sets) rule {
 	if len(e.Ports)+len(e.FromPorts) > 0 {
 		portProtos(l, t, &e, hasProto)
 	}
-	return rule{e, via}
+	return e, via
 }
 
 // portProtos settles what ports mean for the protocol: without proto TCP and

@@ -23,7 +23,8 @@ type draft struct {
 	raw     []rawTunnel
 	tunnels []policyTunnel // beside cfg.Tunnels
 	sets    sets
-	rules   []rule
+	rules   []classifier.Entry // whose exits stand in vias
+	vias    []setting
 	groups  []rawGroup
 	def     setting // default; not given: implicit
 }

@@ -9,9 +9,11 @@ import (
 	"turnout/conf"
 )
 
-const checkHelp = `Reads FILE as up would, and changes nothing. One line each for what is wrong and for
-what is doubtful, then what the configuration holds. Exit status 2 when something is
-wrong; with --strict also when something is doubtful.`
+const checkHelp = `Reads FILE as up would, and changes nothing. One line each for what is wrong, for what
+is doubtful (warning: lines that nothing reaches or that match nothing, tunnels that
+policy widens, ...) and for what is good to know (note: overlaps that only the order
+of two lines decides), then what the configuration holds. Exit status 2 when
+something is wrong; with --strict also when something is doubtful.`
 
 // A report is what check found.
 type report struct {
@@ -19,15 +21,24 @@ type report struct {
 	OK       bool           `json:"ok"`
 	Problems []finding      `json:"problems"`
 	Warnings []finding      `json:"warnings"`
+	Notes    []finding      `json:"notes"`
 	Tunnels  []tunnelCount  `json:"tunnels"`
 	Groups   []string       `json:"groups"`
 	Entries  map[string]int `json:"entries"` // by what decides: rule, route, allowed-ips, default
+	Sets     []setCount     `json:"sets"`
+	Table    *tableCost     `json:"table,omitempty"` // what the policy costs once compiled
 }
 
 type finding struct {
 	File string `json:"file"`
 	Line int    `json:"line"`
+	Kind string `json:"kind,omitempty"` // of lint's findings, and "slow"
 	Text string `json:"text"`
+}
+
+type setCount struct {
+	Name     string `json:"name"`
+	Prefixes int    `json:"prefixes"`
 }
 
 type tunnelCount struct {
@@ -61,11 +72,13 @@ func check(e *env, args []string) int {
 }
 
 func examine(file string, o *options) report {
-	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Tunnels: []tunnelCount{},
-		Groups: []string{}, Entries: map[string]int{}}
+	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Notes: []finding{},
+		Tunnels: []tunnelCount{}, Groups: []string{}, Entries: map[string]int{}, Sets: []setCount{}}
+	defer frugal()()
 	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: conf.ForCheck})
+	var table *classifier.Table
 	if err == nil {
-		_, err = classifier.Compile(cfg.Policy)
+		table, err = classifier.Compile(cfg.Policy)
 	}
 	if err != nil {
 		r.Problems = findings(file, err)
@@ -73,7 +86,12 @@ func examine(file string, o *options) report {
 	}
 	r.OK = true
 	for _, w := range cfg.Warnings {
-		r.Warnings = append(r.Warnings, finding{w.Pos.File, w.Pos.Line, w.Text})
+		r.Warnings = append(r.Warnings, finding{File: w.Pos.File, Line: w.Pos.Line, Text: w.Text})
+	}
+	r.lint(cfg.Policy)
+	r.cost(table)
+	for _, s := range cfg.Policy.Sets {
+		r.Sets = append(r.Sets, setCount{s.Name, len(s.Prefixes)})
 	}
 	for _, t := range cfg.Tunnels {
 		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6})
@@ -92,11 +110,11 @@ func examine(file string, o *options) report {
 func findings(file string, err error) []finding {
 	var list conf.Problems
 	if !errors.As(err, &list) {
-		return []finding{{file, 0, err.Error()}}
+		return []finding{{File: file, Text: err.Error()}}
 	}
 	var out []finding
 	for _, p := range list {
-		out = append(out, finding{p.Pos.File, p.Pos.Line, p.Text})
+		out = append(out, finding{File: p.Pos.File, Line: p.Pos.Line, Text: p.Text})
 	}
 	return out
 }
@@ -105,9 +123,8 @@ func (r report) print(w io.Writer) {
 	for _, f := range r.Problems {
 		fmt.Fprintln(w, f.at()+f.Text)
 	}
-	for _, f := range r.Warnings {
-		fmt.Fprintln(w, f.at()+"warning: "+f.Text)
-	}
+	printFindings(w, "warning", r.Warnings)
+	printFindings(w, "note", r.Notes)
 	if !r.OK {
 		fmt.Fprintf(w, "%s: not valid, %s\n", r.File, count(len(r.Problems), "problem"))
 		return
@@ -119,6 +136,10 @@ func (r report) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "tunnel %s: %s%s\n", t.Name, count(t.Peers, "peer"), widened)
 	}
+	for _, s := range r.Sets {
+		fmt.Fprintf(w, "set %s: %s\n", s.Name, count(s.Prefixes, "network"))
+	}
+	fmt.Fprintln(w, r.Table)
 	fmt.Fprintf(w, "%s: valid, %s, %s, %s, %s, %s\n", r.File, count(len(r.Tunnels), "tunnel"), count(len(r.Groups), "group"),
 		count(r.Entries["rule"], "rule"), count(r.Entries["route"], "route"), count(len(r.Warnings), "warning"))
 }

@@ -74,6 +74,7 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 
 // load reads a configuration; whatever is wrong with it is the caller's to mend.
 func load(file string, o *options, p conf.Purpose) (*conf.Config, error) {
+	defer frugal()()
 	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: p})
 	if err != nil {
 		return nil, usageError{err}
