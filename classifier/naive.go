@@ -87,18 +87,3 @@ func holds(list []netip.Prefix, a netip.Addr) bool {
 	}
 	return false
 }
-
-// first returns the first entry that matches, or nothing.
-func (w *walk) first() int32 {
-	for i := range w.Entries {
-		if w.fails(&w.Entries[i]) == none {
-			return int32(i)
-		}
-	}
-	return nothing
-}
-
-// extended reports whether e says what a plane cannot.
-func (e *Entry) extended() bool {
-	return len(e.ToSets)+len(e.FromSets)+len(e.NotTo)+len(e.NotFrom)+len(e.NotToSets)+len(e.NotFromSets)+len(e.Tags) > 0
-}

@@ -185,9 +185,9 @@ func (w *world) corner(v4 bool) packet.Addr {
 	case 1:
 		a = a.Prev()
 	case 2:
-		a = lastAddr(p)
+		a = spanOf(p).hi.Netip()
 	case 3:
-		a = lastAddr(p).Next()
+		a = spanOf(p).hi.Netip().Next()
 	default:
 		if a = w.near(a); !p.Contains(a) && w.IntN(2) == 0 {
 			a = p.Addr()

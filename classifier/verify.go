@@ -3,6 +3,7 @@ package classifier
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"turnout/classifier/packet"
@@ -82,13 +83,26 @@ func newGroup(p *Policy, views []packet.View, tags *Tags) *group {
 				w.in[side][i] = outside
 			}
 			for _, q := range p.Sets[i].Prefixes {
-				for _, k := range g.within(side, spanOf(q)) {
-					g.walks[k].in[side][i] = inside
-				}
+				g.mark(side, i, q)
 			}
 		}
 	}
 	return g
+}
+
+// mark notes which addresses on one side are in a set by one of its prefixes.
+func (g *group) mark(side, set int, q netip.Prefix) {
+	for _, k := range g.within(side, spanOf(q)) {
+		w := g.walks[k]
+		a := w.dst
+		if side == 1 {
+			a = w.src
+		}
+		// The numbers of IPv4 addresses are among those of IPv6: ask again.
+		if q.Contains(a) {
+			w.in[side][set] = inside
+		}
+	}
 }
 
 func (g *group) addr(side, k int) packet.Addr {
