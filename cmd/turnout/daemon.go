@@ -16,6 +16,7 @@ import (
 type gateway interface {
 	Status() control.Status
 	Explain(control.Query) control.Answer
+	ExplainAll(control.Batch) []control.Answer
 	Done() <-chan error // a failure that the router cannot live with
 	Stop(keepGuard bool) error
 }

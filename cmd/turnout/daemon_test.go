@@ -34,6 +34,13 @@ func (f *fakeGateway) Explain(q control.Query) control.Answer {
 	return control.Answer{Exit: "direct", By: "default", To: q.To, From: q.To, Proto: "icmp"}
 }
 
+func (f *fakeGateway) ExplainAll(b control.Batch) (out []control.Answer) {
+	for _, q := range b.Queries {
+		out = append(out, f.Explain(q))
+	}
+	return out
+}
+
 func (f *fakeGateway) Done() <-chan error { return f.done }
 
 func (f *fakeGateway) Stop(keepGuard bool) error {

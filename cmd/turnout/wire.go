@@ -168,9 +168,14 @@ func (r *router) Stop(keepGuard bool) error {
 }
 
 // Explain answers with the live table.
-func (r *router) Explain(q control.Query) control.Answer {
+func (r *router) Explain(q control.Query) control.Answer { return r.source().Explain(q) }
+
+// ExplainAll answers a batch with one live table.
+func (r *router) ExplainAll(b control.Batch) []control.Answer { return r.source().ExplainAll(b) }
+
+func (r *router) source() answering.Source {
 	plan := r.engine.Plan()
-	return answering.Source{Table: plan.Table, LAN: r.prefixes(), Live: plan.Resolve}.Explain(q)
+	return answering.Source{Table: plan.Table, LAN: r.prefixes(), Live: plan.Resolve}
 }
 
 func (r *router) prefixes() []netip.Prefix {

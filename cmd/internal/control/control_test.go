@@ -32,6 +32,13 @@ func (f *fakeDaemon) Explain(q Query) Answer {
 	return Answer{Exit: "tunnel", Tunnel: "sweden", By: "rule", Match: &Line{Text: "x", File: "t.toml", Line: 3}}
 }
 
+func (f *fakeDaemon) ExplainAll(b Batch) (out []Answer) {
+	for _, q := range b.Queries {
+		out = append(out, Answer{Exit: "direct", To: q.To, Port: q.Port})
+	}
+	return out
+}
+
 func (f *fakeDaemon) Stop(keepGuard bool) error {
 	f.stopped <- keepGuard
 	return f.stopErr
@@ -91,6 +98,27 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if !<-f.stopped {
 		t.Error("keep_guard was lost on the way")
+	}
+}
+
+func TestBatch(t *testing.T) {
+	c := NewClient(serve(t, &fakeDaemon{}, nil))
+	q := Query{To: netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678"), From: netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:8765"), Proto: 17, FromPort: 65535, DSCP: 63}
+	var b Batch
+	for i := range MaxBatch {
+		q.Port = uint16(60000 + i)
+		b.Queries = append(b.Queries, q)
+	}
+	got, err := c.ExplainAll(t.Context(), b)
+	if err != nil || len(got) != MaxBatch || got[255].Port != 60255 {
+		t.Errorf("%d answers, %v", len(got), err)
+	}
+	b.Queries[7].Port = 0
+	if _, err := c.ExplainAll(t.Context(), b); err == nil || !strings.Contains(err.Error(), "query 8: ") {
+		t.Errorf("a wrong query: %v", err)
+	}
+	if err := (Batch{Queries: make([]Query, MaxBatch+1)}).Validate(); err == nil {
+		t.Error("too many queries are valid")
 	}
 }
 

@@ -24,7 +24,8 @@ const maxRequest = 64 << 10 // bytes of a request's body; no request of ours com
 // goroutines at once.
 type Daemon interface {
 	Status() Status
-	Explain(Query) Answer // the query is valid
+	Explain(Query) Answer      // the query is valid
+	ExplainAll(Batch) []Answer // the batch is valid; an answer for each query
 	// Stop undoes what the daemon did to the host, but for the guard when
 	// keepGuard, and returns when that is done. The process ends soon after.
 	Stop(keepGuard bool) error
@@ -69,6 +70,7 @@ func NewServer(d Daemon, log *slog.Logger) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/explain", s.explain)
+	mux.HandleFunc("POST /v1/explain/batch", s.explainAll)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("%s %s is not known to this version", r.Method, r.URL.Path))
@@ -126,6 +128,18 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, s.daemon.Explain(q))
+}
+
+func (s *Server) explainAll(w http.ResponseWriter, r *http.Request) {
+	var b Batch
+	if !decode(w, r, &b) {
+		return
+	}
+	if err := b.Validate(); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusOK, s.daemon.ExplainAll(b))
 }
 
 // stopTime is how long an orderly stop may take, hooks included.

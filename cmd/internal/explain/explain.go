@@ -32,24 +32,64 @@ var (
 
 const standInPort = 49152
 
-// Explain answers q, which is valid.
+// Explain answers q, which is valid, with all that lost and what another
+// source would change.
 func (s Source) Explain(q control.Query) control.Answer {
-	asked := q
+	a, v, e := s.answer(q)
+	a.Depends = s.depends(q, v, e.Entry)
+	a.Considered = s.allLost(e.Considered)
+	return a
+}
+
+// Near is how many losers an answer of ExplainAll has at most, unless all are
+// asked for.
+const Near = 20
+
+// ExplainAll answers each query of b, which is valid, as Explain does but for
+// Depends. Of many losers it gives the first of those that have the packet's
+// destination: the near misses.
+func (s Source) ExplainAll(b control.Batch) []control.Answer {
+	out := make([]control.Answer, len(b.Queries))
+	for i, q := range b.Queries {
+		a, _, e := s.answer(q)
+		lost := e.Considered
+		if !b.All {
+			lost = near(lost)
+		}
+		a.Considered, a.More = s.allLost(lost), len(e.Considered)-len(lost)
+		out[i] = a
+	}
+	return out
+}
+
+func near(lost []classifier.Lost) []classifier.Lost {
+	if len(lost) <= Near {
+		return lost
+	}
+	out := make([]classifier.Lost, 0, Near)
+	for _, l := range lost {
+		if l.Field != "destination" && len(out) < Near {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// answer is all of an answer but what lost and what it depends on.
+func (s Source) answer(q control.Query) (control.Answer, packet.View, classifier.Explanation) {
 	q = s.complete(q)
 	v := view(q)
 	e := s.Table.Explain(&v)
 	a := control.Answer{
 		By:   e.By.String(),
 		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
-		Proto:      control.ProtoName(q.Proto),
-		Considered: []control.Lost{},
-		Depends:    s.depends(asked, v, e.Entry),
-		Note:       s.note(q),
+		Proto:   control.ProtoName(q.Proto),
+		Depends: []control.Line{},
+		Note:    s.note(q),
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
-	p := s.Table.Policy()
 	if e.Entry >= 0 {
-		l := line(&p.Entries[e.Entry])
+		l := line(&s.Table.Policy().Entries[e.Entry])
 		a.Match = &l
 	}
 	switch {
@@ -60,10 +100,15 @@ func (s Source) Explain(q control.Query) control.Answer {
 	case e.Entry < 0:
 		a.Reason = packet.NoExit.String()
 	}
-	for _, l := range e.Considered {
-		a.Considered = append(a.Considered, s.lost(&p.Entries[l.Entry], l.Field))
+	return a, v, e
+}
+
+func (s Source) allLost(list []classifier.Lost) []control.Lost {
+	out := make([]control.Lost, len(list))
+	for i, l := range list {
+		out[i] = s.lost(&s.Table.Policy().Entries[l.Entry], l.Field)
 	}
-	return a
+	return out
 }
 
 // complete fills in the stand-ins, and lets "icmp" mean the one of the
