@@ -1,6 +1,7 @@
 package classifier
 
 import (
+	"math/bits"
 	"slices"
 
 	"turnout/classifier/packet"
@@ -42,9 +43,11 @@ func (x *axis) find(a packet.Addr) uint32 {
 	at, size := x.roots[b], x.roots[b+1]-x.roots[b]+1
 	for size > 1 {
 		half := size >> 1
-		if m := &x.edges[at+half]; m.lead < e.lead || m.lead == e.lead && m.tail <= e.tail {
-			at += half
-		}
+		m := &x.edges[at+half]
+		// at += half if m <= e, without a branch that nobody can predict.
+		_, less := bits.Sub64(e.tail, m.tail, 0)
+		_, less = bits.Sub64(e.lead, m.lead, less)
+		at += half & (uint32(less) - 1)
 		size -= half
 	}
 	return at

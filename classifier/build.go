@@ -6,21 +6,11 @@ import (
 	"slices"
 )
 
-// What bounds a tree. Together they keep it within a small multiple of the
-// boxes, whatever the boxes are: where no split helps within them, a leaf is
-// long.
-const (
-	leafSize  = 8  // a list of so many boxes is not split
-	copies    = 3. // entries that splits may make of a box, on the average
-	slack     = 8  // and besides, of each list
-	minKept   = 16 // a split that leaves more than all but a 16th to its rest is none
-	hideLimit = 24 // boxes of a list in which each is compared with each
-)
-
 // A builder makes the tree of a plane from boxes.
 type builder struct {
 	boxes     []box // in order of priority
 	out       *plane
+	limits    limits
 	hasExtras bool
 	leaves    leafIndex
 	levels    []*level // scratch, by depth
@@ -55,6 +45,9 @@ type made struct {
 	subtree
 }
 
+// shortList is how many boxes are asked one by one in the time of a node.
+const shortList = 8
+
 // build builds the tree of list, which is in order of priority, for the
 // packets in r. copies is how many entries each box may become.
 func (b *builder) build(list []int32, r *region, copies float64, depth int) subtree {
@@ -62,11 +55,11 @@ func (b *builder) build(list []int32, r *region, copies float64, depth int) subt
 	if len(list) == 0 {
 		return emptyTree
 	}
-	if len(list) <= leafSize {
+	if len(list) <= b.limits.leaf {
 		return b.leaf(list)
 	}
 	l := b.level(depth)
-	s := l.choose(b.boxes, list, r, copies)
+	s := l.choose(b.boxes, list, r, int(copies*float64(len(list)))+b.limits.slack, b.limits.kept)
 	if s == nil {
 		return b.leaf(list)
 	}
@@ -89,7 +82,7 @@ func (b *builder) reduce(list []int32, r *region) []int32 {
 			break
 		}
 	}
-	if len(list) > hideLimit {
+	if len(list) > b.limits.hide {
 		return list
 	}
 	out := list[:0]
@@ -106,17 +99,17 @@ next:
 }
 
 // choose sweeps each dimension, and returns the sweep of the one that is best
-// to split by; nil if none is worth it.
-func (l *level) choose(boxes []box, list []int32, r *region, copies float64) *sweep {
-	room := int(copies*float64(len(list))) + slack
+// to split by; nil if none is worth it. room is how many entries the split may
+// make, and one in kept boxes must not be left to the rest.
+func (l *level) choose(boxes []box, list []int32, r *region, room, kept int) *sweep {
 	trial, best := &l.one, &l.two
-	cost := float64(len(list)) / leafSize // of asking them one by one
+	cost := float64(len(list)) / shortList // of asking them one by one
 	found := false
 	for d := range dims {
 		if !trial.measure(boxes, list, r, d, room) {
 			continue
 		}
-		if c := 1 + steps(trial.typed) + steps(float64(trial.rest)); c < cost && trial.rest <= len(list)-len(list)/minKept {
+		if c := 1 + steps(trial.typed) + steps(float64(trial.rest)); c < cost && trial.rest <= len(list)-(len(list)+kept-1)/kept {
 			cost, found = c, true
 			trial, best = best, trial
 		}
@@ -129,10 +122,11 @@ func (l *level) choose(boxes []box, list []int32, r *region, copies float64) *sw
 
 // steps estimates what a lookup among n boxes costs, in units of a node.
 func steps(n float64) float64 {
-	if n <= leafSize {
-		return n / leafSize
+	n /= shortList
+	if n <= 1 {
+		return n
 	}
-	return min(n/leafSize, 2+math.Log2(n/leafSize)/2)
+	return min(n, 2+math.Log2(n)/2)
 }
 
 // split makes a node of list by the intervals of s, and builds what hangs on it.
@@ -213,7 +207,7 @@ func (b *builder) child(l *level, inside *region, copies float64, depth int) sub
 	if len(l.child) == 0 {
 		return emptyTree
 	}
-	if len(l.child) <= leafSize {
+	if len(l.child) <= b.limits.leaf {
 		return b.build(l.child, inside, copies, depth+1)
 	}
 	if m, ok := l.made[hash]; ok && slices.Equal(l.lists[m.from:m.to], l.child) {

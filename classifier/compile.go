@@ -13,16 +13,18 @@ func Compile(p *Policy) (*Table, error) { return CompileTags(p, new(Tags)) }
 
 // CompileTags is Compile for a table that shares what is known of single
 // addresses, with the table that it will replace.
-func CompileTags(p *Policy, tags *Tags) (*Table, error) {
+func CompileTags(p *Policy, tags *Tags) (*Table, error) { return compile(p, tags, standard) }
+
+func compile(p *Policy, tags *Tags, with limits) (*Table, error) {
 	if err := p.valid(); err != nil {
 		return nil, err
 	}
 	t := &Table{policy: p, tags: tags}
 	t.setOutcomes(p)
 	named := p.tags()
-	ports := &portDrawer{known: map[portSet]uint32{}}
+	ports := &portDrawer{limits: with, known: map[portSet]uint32{}}
 	for _, v4 := range []bool{true, false} {
-		d, err := draw(p, v4, ports, named)
+		d, err := draw(p, v4, ports, named, with)
 		if err != nil {
 			return nil, err
 		}
@@ -77,13 +79,13 @@ func (d *drawer) plane() plane {
 			p.bits = append(p.bits, p.sets.bits(s))
 		}
 	}
-	b := builder{boxes: d.boxes, out: &p, hasExtras: len(d.extras) > 0}
+	b := builder{boxes: d.boxes, out: &p, limits: d.limits, hasExtras: len(d.extras) > 0}
 	list := make([]int32, len(d.boxes))
 	for i := range list {
 		list[i] = int32(i)
 	}
 	all := region{hi: anyBox(0).hi}
-	tree := b.build(list, &all, copies, 0)
+	tree := b.build(list, &all, d.limits.copies, 0)
 	p.root, p.compared, p.depth = tree.way, int(tree.compared), int(tree.depth)
 	p.boxes = len(d.boxes)
 	p.clip()

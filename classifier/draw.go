@@ -6,25 +6,11 @@ import (
 	"slices"
 )
 
-// Limits of one policy. They bound the memory of a table that a slip of the
-// pen would make huge; no configuration that a person wrote comes near them.
-const (
-	maxEntries = 1 << 24
-	maxBoxes   = 1 << 21 // combinations over all entries, 64 bytes each while compiling
-)
-
-// What decides whether the addresses of an entry become a box for each span
-// or one box with a set of addresses to look into.
-const (
-	fewCombinations = 64   // up to here, a box each
-	bigSide         = 1024 // spans from which a set is worth its lookup
-	bigSets         = 8    // so many sets of that size, the largest: each costs a lookup for many packets
-)
-
 // A drawer turns the entries of a policy into the boxes of one family.
 type drawer struct {
 	sideMaker
 	ports  *portDrawer
+	limits limits
 	tags   []uint32       // the tags that entries name, in order
 	asSets map[int32]bool // entries whose larger side becomes a set
 
@@ -37,9 +23,9 @@ type drawer struct {
 }
 
 // draw returns the boxes of a policy in one family, in order of the entries.
-func draw(p *Policy, v4 bool, ports *portDrawer, tags []uint32) (*drawer, error) {
+func draw(p *Policy, v4 bool, ports *portDrawer, tags []uint32, with limits) (*drawer, error) {
 	d := &drawer{
-		sideMaker: newSideMaker(p, v4), ports: ports, tags: tags,
+		sideMaker: newSideMaker(p, v4), ports: ports, tags: tags, limits: with,
 		extraNo: map[extra]uint32{}, setNo: map[string]uint32{},
 	}
 	d.boxes = make([]box, 0, len(p.Entries))
@@ -67,22 +53,22 @@ func (d *drawer) choose() {
 	for i := range d.p.Entries {
 		e := &d.p.Entries[i]
 		lines += 1 + len(e.To) + len(e.From)
-		if e.plain() {
+		if e.plain(d.limits.few) {
 			continue
 		}
 		to, from := len(d.side(e.to()).spans), len(d.side(e.from()).spans)
-		if n := to * from * e.others(); n > fewCombinations {
+		if n := to * from * e.others(); n > d.limits.few {
 			list = append(list, large{int32(i), max(to, from), n})
 		}
 	}
 	slices.SortFunc(list, func(a, b large) int { return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.entry, b.entry)) })
 	d.asSets = map[int32]bool{}
-	for n := 0; n < len(list) && n < bigSets && list[0].side >= bigSide; n++ {
+	for n := 0; n < len(list) && n < d.limits.bigSides && list[0].side >= d.limits.bigSide; n++ {
 		d.asSets[list[0].entry] = true
 		list = list[1:]
 	}
 	slices.SortFunc(list, func(a, b large) int { return cmp.Or(cmp.Compare(a.needed, b.needed), cmp.Compare(a.entry, b.entry)) })
-	room := 1<<16 + 2*lines
+	room := d.limits.room + 2*lines
 	for _, l := range list {
 		if room -= l.needed; room < 0 {
 			d.asSets[l.entry] = true
@@ -91,14 +77,14 @@ func (d *drawer) choose() {
 }
 
 // plain reports whether e surely makes few boxes.
-func (e *Entry) plain() bool {
+func (e *Entry) plain(few int) bool {
 	return len(e.ToSets)+len(e.FromSets)+len(e.NotToSets)+len(e.NotFromSets) == 0 &&
-		(len(e.To)+len(e.NotTo)+1)*(len(e.From)+len(e.NotFrom)+1)*e.others() <= fewCombinations
+		(len(e.To)+len(e.NotTo)+1)*(len(e.From)+len(e.NotFrom)+1)*e.others() <= few
 }
 
 // others returns how many combinations there are, at most, besides addresses.
 func (e *Entry) others() int {
-	return max(1, len(e.Protos)) * max(1, min(shortRanges, len(e.Ports))) * max(1, min(shortRanges, len(e.FromPorts))) *
+	return max(1, len(e.Protos)) * max(1, min(shortList, len(e.Ports))) * max(1, min(shortList, len(e.FromPorts))) *
 		max(1, len(e.DSCP)) * max(1, len(e.Tags))
 }
 
@@ -114,18 +100,18 @@ func (d *drawer) entry(i int32, e *Entry) error {
 	}
 	var x extra
 	if d.asSets[i] {
-		if len(dst.spans) >= len(src.spans) {
-			dst, x.dstSet = d.asSet(dst)
-		} else {
-			src, x.srcSet = d.asSet(src)
+		larger, other := &dst, &src
+		number, otherNumber := &x.dstSet, &x.srcSet
+		if len(dst.spans) < len(src.spans) {
+			larger, other, number, otherNumber = other, larger, otherNumber, number
 		}
-		if len(dst.spans)*len(src.spans)*len(rest) > fewCombinations {
-			dst, x.dstSet = d.setUnless(dst, x.dstSet)
-			src, x.srcSet = d.setUnless(src, x.srcSet)
+		*number = d.asSet(larger)
+		if len(other.spans)*len(rest) > d.limits.few {
+			*otherNumber = d.asSet(other)
 		}
 	}
-	if n := len(d.boxes) + len(dst.spans)*len(src.spans)*len(rest); n > maxBoxes {
-		return fmt.Errorf("too many combinations of its protocols, ports, DSCP values and prefixes: %d of at most %d in all; use shorter lists", n, maxBoxes)
+	if err := d.fits(len(dst.spans), len(src.spans), len(rest)); err != nil {
+		return err
 	}
 	for _, to := range dst.spans {
 		for _, from := range src.spans {
@@ -137,23 +123,32 @@ func (d *drawer) entry(i int32, e *Entry) error {
 	return nil
 }
 
-func (d *drawer) setUnless(s side, number uint32) (side, uint32) {
-	if number != 0 || len(s.spans) == 1 {
-		return s, number
+// fits refuses more boxes than a table may have.
+func (d *drawer) fits(combinations ...int) error {
+	n := 1
+	for _, c := range combinations {
+		n *= max(1, c)
 	}
-	return d.asSet(s)
+	if n += len(d.boxes); n > d.limits.boxes {
+		return fmt.Errorf("too many combinations of its protocols, ports, DSCP values and prefixes: %d of at most %d in all; use shorter lists", n, d.limits.boxes)
+	}
+	return nil
 }
 
-// asSet returns one span around a side, and the number of the set that says
-// which of its addresses are meant.
-func (d *drawer) asSet(s side) (side, uint32) {
+// asSet puts one span around a side, and returns the number of the set that
+// says which of its addresses are meant. One span needs none.
+func (d *drawer) asSet(s *side) uint32 {
+	if len(s.spans) == 1 {
+		return 0
+	}
 	number, ok := d.setNo[s.key]
 	if !ok {
 		d.sets = append(d.sets, s.spans)
 		number = uint32(len(d.sets))
 		d.setNo[s.key] = number
 	}
-	return side{spans: []span{bounds(s.spans)}}, number
+	s.spans = []span{bounds(s.spans)}
+	return number
 }
 
 // drawn is a box without addresses, its extra not numbered yet.
@@ -194,15 +189,19 @@ func (d *drawer) others(i int32, e *Entry) ([]drawn, error) {
 	if err != nil {
 		return nil, err
 	}
+	protos, values := e.protocols(), e.codepoints()
+	if err := d.fits(len(protos), len(ports), len(from), len(values), len(e.Tags)); err != nil {
+		return nil, err
+	}
 	var out []drawn
 	base := drawn{box: anyBox(i), extra: extra{portSet: portSet, fromSet: fromSet}}
-	for _, proto := range e.protocols() {
+	for _, proto := range protos {
 		base.lo[dimProto], base.hi[dimProto] = proto.lo, proto.hi
 		for _, r := range ports {
 			base.lo[dimPort], base.hi[dimPort] = r.lo, r.hi
 			for _, r := range from {
 				base.lo[dimFromPort], base.hi[dimFromPort] = r.lo, r.hi
-				for _, base.dscp = range e.codepoints() {
+				for _, base.dscp = range values {
 					out = d.tagged(out, base, e.Tags)
 				}
 			}

@@ -16,14 +16,13 @@ var every = interval{0, math.MaxUint32}
 // A portDrawer turns lists of port ranges into intervals, and the long ones
 // into sets, each kept once.
 type portDrawer struct {
-	sets  []portSet
-	known map[portSet]uint32 // numbers from 1
+	limits limits
+	sets   []portSet
+	known  map[portSet]uint32 // numbers from 1
 }
 
-const (
-	maxPortSets = 4096 // different long port lists, 8 KiB each
-	shortRanges = 8    // a list of more port ranges becomes a set
-)
+// maxPortSets bounds the different long port lists, 8 KiB each.
+const maxPortSets = 4096
 
 // draw returns the intervals to make boxes of, and the number of the set that
 // says the rest when they are many.
@@ -35,7 +34,7 @@ func (d *portDrawer) draw(list []PortRange) ([]interval, uint32, error) {
 		return []interval{{uint32(list[0].Lo), uint32(list[0].Hi)}}, 0, nil
 	}
 	list = merge(list)
-	if len(list) <= shortRanges {
+	if len(list) <= d.limits.ranges {
 		out := make([]interval, len(list))
 		for i, r := range list {
 			out[i] = interval{uint32(r.Lo), uint32(r.Hi)}
@@ -49,7 +48,7 @@ func (d *portDrawer) draw(list []PortRange) ([]interval, uint32, error) {
 	number, ok := d.known[s]
 	if !ok {
 		if len(d.sets) == maxPortSets {
-			return nil, 0, fmt.Errorf("more than %d different port lists of more than %d ranges; use fewer or shorter ones", maxPortSets, shortRanges)
+			return nil, 0, fmt.Errorf("more than %d different port lists of more than %d ranges; use fewer or shorter ones", maxPortSets, d.limits.ranges)
 		}
 		d.sets = append(d.sets, s)
 		number = uint32(len(d.sets))

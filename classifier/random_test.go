@@ -136,6 +136,7 @@ func (w *world) entry(i int, exits int) Entry {
 
 func (w *world) policy(entries int) *Policy {
 	p := &Policy{Exits: []Exit{{Name: "direct"}, {Name: "drop", Kind: KindDrop}, {Name: "reject", Kind: KindReject}}}
+	w.sets = 0
 	for i := range 4 {
 		x := Exit{Name: fmt.Sprint("tunnel", i), Kind: KindTunnel}
 		if i > 1 {

@@ -10,46 +10,6 @@ import (
 	"turnout/classifier/packet"
 )
 
-// TestTableAgainstOracle draws policies and packets, and wants Lookup and
-// Explain to say what a walk through the policy says.
-func TestTableAgainstOracle(t *testing.T) {
-	r := newRandom(t)
-	policies, packets := 400, 1000
-	if testing.Short() {
-		policies = 50
-	}
-	for range policies {
-		w := newWorld(r)
-		p := w.policy(r.IntN(40))
-		if r.IntN(2) == 0 {
-			p.Sort()
-		}
-		tags := new(Tags)
-		known := w.learn(tags)
-		table, err := CompileTags(p, tags)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k := range packets {
-			v := w.packet()
-			want := oracle(p, known, &v)
-			if got := table.Lookup(&v); got != want {
-				t.Fatalf("%+v:\n got %+v\nwant %+v", v, got, want)
-			}
-			if k%10 > 0 {
-				continue
-			}
-			x := table.Explain(&v)
-			if x.Verdict != want {
-				t.Fatalf("Explain(%+v) = %+v, want %+v", v, x.Verdict, want)
-			}
-			if lost := oracleLost(p, known, &v, want.Entry); !slices.Equal(x.Considered, lost) {
-				t.Fatalf("Explain(%+v) lost\n got %v\nwant %v", v, x.Considered, lost)
-			}
-		}
-	}
-}
-
 // three is what every policy begins with.
 var three = []Exit{{Name: "direct"}, {Name: "drop", Kind: KindDrop}, {Name: "reject", Kind: KindReject}}
 

@@ -50,18 +50,20 @@ func (t *Tags) Get(a packet.Addr) (tag uint32, ok bool) {
 	if s == nil {
 		return 0, false
 	}
-	state := s.find(a).state.Load()
+	_, state := s.find(a)
 	return uint32(state), state&tagKnown != 0
 }
 
-// find returns the slot of a, or the free one where it would go. One is always
-// free, so the search ends.
-func (s *tagSlots) find(a packet.Addr) *tagSlot {
-	mask := len(s.slot) - 1
-	for i := int(s.hash(a)); ; i++ {
+// find returns the slot of a, or the free one where it would go, and its state.
+// One is always free, so the search ends. The state is read once, and before
+// the address: a slot that was free may be another address's a moment later.
+func (s *tagSlots) find(a packet.Addr) (*tagSlot, uint64) {
+	mask := uint64(len(s.slot) - 1)
+	for i := s.hash(a); ; i++ {
 		e := &s.slot[i&mask]
-		if e.state.Load() == 0 || e.lo.Load() == a.Lo && e.hi.Load() == a.Hi {
-			return e
+		state := e.state.Load()
+		if state == 0 || e.lo.Load() == a.Lo && e.hi.Load() == a.Hi {
+			return e, state
 		}
 	}
 }
@@ -79,8 +81,8 @@ func (t *Tags) Set(a packet.Addr, tag uint32) {
 	if s == nil || 2*(t.used+1) > len(s.slot) {
 		s = t.grow(s)
 	}
-	e := s.find(a)
-	switch before := e.state.Load(); {
+	e, before := s.find(a)
+	switch {
 	case before == 0:
 		e.hi.Store(a.Hi)
 		e.lo.Store(a.Lo)
@@ -98,7 +100,7 @@ func (t *Tags) Forget(a packet.Addr) {
 	if s == nil {
 		return
 	}
-	if e := s.find(a); e.state.Load()&tagKnown != 0 {
+	if e, state := s.find(a); state&tagKnown != 0 {
 		e.state.Store(tagForgotten)
 		t.live--
 	}
@@ -123,7 +125,7 @@ func (t *Tags) grow(old *tagSlots) *tagSlots {
 				continue
 			}
 			a := packet.Addr{Hi: e.hi.Load(), Lo: e.lo.Load()}
-			n := s.find(a)
+			n, _ := s.find(a)
 			n.hi.Store(a.Hi)
 			n.lo.Store(a.Lo)
 			n.state.Store(state)

@@ -48,10 +48,10 @@ func TestWinnersAgainstOracle(t *testing.T) {
 }
 
 func TestVerifyFindsAWrongTable(t *testing.T) {
-	p := routerPolicy(newRandom(t), 100)
+	p, _ := routerSet(newRandom(t), 100, 0)
 	table := mustCompile(t, p)
 	wrong := *table
-	wrong.policy = routerPolicy(newRandom(t), 100)
+	wrong.policy, _ = routerSet(newRandom(t), 100, 0)
 	wrong.policy.Entries[3], wrong.policy.Entries[99] = wrong.policy.Entries[99], wrong.policy.Entries[3]
 	if err := wrong.Verify(2000, 1); err == nil || !strings.Contains(err.Error(), "seed 1") {
 		t.Errorf("%v", err)
