@@ -16,7 +16,7 @@ import (
 
 const upHelp = `FILE is a turnout.toml, or one wg-quick .conf together with --lan. Runs in the
 foreground and logs to standard error; SIGTERM, SIGINT or turnout down end it and
-leave the host as it was. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
+leave the host as it was; SIGHUP is turnout reload. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
 
 func up(e *env, args []string) int {
 	fs := newFlags(e, "up")
@@ -69,7 +69,11 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("starting the router: %w", err)
 	}
-	return newDaemon(r, cfg, log).run(ctx, o.runDir)
+	d := newDaemon(r, cfg, log)
+	d.read = func(file string) (*conf.Config, error) { return load(file, o, conf.ForUp) }
+	signal.Notify(d.hup, syscall.SIGHUP)
+	defer signal.Stop(d.hup)
+	return d.run(ctx, o.runDir)
 }
 
 // load reads a configuration; whatever is wrong with it is the caller's to mend.

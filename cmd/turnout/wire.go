@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"turnout/classifier"
@@ -28,11 +29,12 @@ type routerOptions struct {
 // WireGuard devices, put together. Its methods may be called from any
 // goroutine once startRouter returned it.
 type router struct {
-	cfg     *conf.Config
+	cfg     atomic.Pointer[conf.Config]
 	opt     routerOptions
 	lan     []lanInterface
 	engine  *dataplane.Engine
 	tunnels []*tunnel
+	reloads atomic.Uint64
 	cancel  context.CancelFunc
 	done    chan error
 }
@@ -50,7 +52,8 @@ type tunnel struct {
 // least behind, and undoes all of it when a step fails. When it returns, the
 // LAN is routed.
 func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*router, error) {
-	r := &router{cfg: cfg, opt: o, done: make(chan error, 1)}
+	r := &router{opt: o, done: make(chan error, 1)}
+	r.cfg.Store(cfg)
 	table, err := classifier.Compile(cfg.Policy)
 	if err != nil {
 		return nil, fmt.Errorf("compiling the policy of %s: %w", cfg.File, err)
@@ -85,13 +88,14 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 
 // setHost makes the host route the LAN into the TUN device.
 func (r *router) setHost(uplinks []string) error {
+	cfg := r.cfg.Load()
 	spec := host.Spec{
-		TUN: r.cfg.Host.TUN, MTU: lanMTU(r.lan),
-		Local: r.cfg.LAN.Local, Uplinks: uplinks,
-		Mark: r.cfg.Host.Mark, Mask: r.cfg.Host.Mask,
-		DirectMark: r.cfg.Host.DirectMark, DirectMask: r.cfg.Host.DirectMask,
-		Table: r.cfg.Host.Table, Priority: r.cfg.Host.Priority,
-		AdjustFirewall: r.cfg.Host.AdjustFirewall,
+		TUN: cfg.Host.TUN, MTU: lanMTU(r.lan),
+		Local: cfg.LAN.Local, Uplinks: uplinks,
+		Mark: cfg.Host.Mark, Mask: cfg.Host.Mask,
+		DirectMark: cfg.Host.DirectMark, DirectMask: cfg.Host.DirectMask,
+		Table: cfg.Host.Table, Priority: cfg.Host.Priority,
+		AdjustFirewall: cfg.Host.AdjustFirewall,
 		RunDir:         r.opt.RunDir, Log: r.opt.Log,
 	}
 	for _, l := range r.lan {
@@ -105,8 +109,9 @@ func (r *router) setHost(uplinks []string) error {
 
 // openTunnels starts a WireGuard device for each tunnel, in listed order.
 func (r *router) openTunnels(uplinks []string) error {
-	for i := range r.cfg.Tunnels {
-		c := &r.cfg.Tunnels[i]
+	cfg := r.cfg.Load()
+	for i := range cfg.Tunnels {
+		c := &cfg.Tunnels[i]
 		t := &tunnel{conf: c, exit: classifier.FirstNamed + classifier.ExitID(i), mtu: tunnelMTU(c, uplinks)}
 		own4, own6 := ownAddresses(c)
 		if c.NAT == conf.Masquerade && own4 == (packet.Addr{}) {
@@ -118,7 +123,7 @@ func (r *router) openTunnels(uplinks []string) error {
 			Masquerade: c.NAT == conf.Masquerade,
 		})
 		device, err := peers.Open(*c, peers.Options{
-			Mark: r.cfg.Host.Mark, Device: t.path, Sent: t.path.Sent, Log: r.opt.Log,
+			Mark: cfg.Host.Mark, Device: t.path, Sent: t.path.Sent, Log: r.opt.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("starting: %w", err)

@@ -58,6 +58,13 @@ func (c *Client) ExplainAll(ctx context.Context, b Batch) ([]Answer, error) {
 	return a, err
 }
 
+// Reload asks the daemon to read its configuration again.
+func (c *Client) Reload(ctx context.Context, q ReloadRequest) (Reloaded, error) {
+	var r Reloaded
+	err := c.do(ctx, http.MethodPost, "/v1/reload", q, &r, stopTime+10*time.Second)
+	return r, err
+}
+
 // Stop asks the daemon to undo what it did to the host, and returns when it
 // has. The process may live a moment longer.
 func (c *Client) Stop(ctx context.Context, keepGuard bool) error {

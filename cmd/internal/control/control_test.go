@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -37,6 +38,13 @@ func (f *fakeDaemon) ExplainAll(b Batch) (out []Answer) {
 		out = append(out, Answer{Exit: "direct", To: q.To, Port: q.Port})
 	}
 	return out
+}
+
+func (f *fakeDaemon) Reload(q ReloadRequest) (Reloaded, error) {
+	if q.File == "bad" {
+		return Reloaded{}, errors.New("bad:1: it is bad\nbad:2: all of it")
+	}
+	return Reloaded{File: q.File, Lines: 3, Warnings: []string{fmt.Sprint("repin ", q.Repin)}}, nil
 }
 
 func (f *fakeDaemon) Stop(keepGuard bool) error {
@@ -98,6 +106,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if !<-f.stopped {
 		t.Error("keep_guard was lost on the way")
+	}
+}
+
+func TestReload(t *testing.T) {
+	c := NewClient(serve(t, &fakeDaemon{}, nil))
+	got, err := c.Reload(t.Context(), ReloadRequest{File: "/x.toml", Repin: true})
+	if want := (Reloaded{File: "/x.toml", Lines: 3, Warnings: []string{"repin true"}}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if _, err := c.Reload(t.Context(), ReloadRequest{File: "bad"}); err == nil || !strings.Contains(err.Error(), "bad:1: it is bad\nbad:2: all of it") {
+		t.Errorf("a bad file: %v", err)
+	}
+	// One of the daemon's group names no file: a configuration runs commands.
+	c = NewClient(serve(t, &fakeDaemon{}, func(s *Server) { s.owns = func(peer) bool { return false } }))
+	if _, err := c.Reload(t.Context(), ReloadRequest{}); err != nil {
+		t.Errorf("the file in force: %v", err)
+	}
+	if _, err := c.Reload(t.Context(), ReloadRequest{File: "/x.toml"}); err == nil || !strings.Contains(err.Error(), "name no other") {
+		t.Errorf("another file: %v", err)
 	}
 }
 
