@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
@@ -102,6 +103,19 @@ func source(cfg *conf.Config) (offline.Source, error) {
 	return offline.Source{Table: table, LAN: cfg.LAN.Prefixes}, nil
 }
 
+// lostText puts in words how a line lost.
+func lostText(field string) string {
+	switch field {
+	case "later":
+		return "matches too, but comes later"
+	case "not destination", "not source":
+		return "excludes this " + strings.TrimPrefix(field, "not ")
+	case "tag":
+		return "the destination has no such tag"
+	}
+	return "other " + field
+}
+
 // printAnswer tells a person: the exit, the line, why, then what lost.
 func printAnswer(out io.Writer, a control.Answer) {
 	fmt.Fprintf(out, "%s -> %s\n", packetText(a), exitText(a.Exit, a.Tunnel, a.Group))
@@ -139,11 +153,7 @@ func printLost(out io.Writer, lost []control.Lost) {
 			continue
 		}
 		shown++
-		why := "other " + l.Lost
-		if l.Lost == "later" {
-			why = "matches too, but comes later"
-		}
-		fmt.Fprintf(out, "  %s: %s; %s\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
+		fmt.Fprintf(out, "  %s: %s; %s\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), lostText(l.Lost))
 	}
 	if left := len(lost) - shown; left > 0 {
 		fmt.Fprintf(out, "  and %d more, which --json lists\n", left)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 
+	"turnout/classifier"
 	"turnout/cmd/internal/control"
 	"turnout/cmd/internal/flows"
 	"turnout/conf"
@@ -72,7 +73,11 @@ func consult(files []string, o *options) (oracle, error) {
 		return oracle{}, err
 	}
 	s, err := source(cfg)
-	return oracle{s.LAN, func(b control.Batch) ([]control.Answer, error) { return s.ExplainAll(b), nil }}, err
+	if err != nil {
+		return oracle{}, err
+	}
+	s.Near = classifier.NewNear(s.Table)
+	return oracle{s.LAN, func(b control.Batch) ([]control.Answer, error) { return s.ExplainAll(b), nil }}, nil
 }
 
 // read gives the flows of the file; "-" is standard input.

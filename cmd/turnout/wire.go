@@ -35,6 +35,7 @@ type router struct {
 	engine  *dataplane.Engine
 	tunnels []*tunnel
 	reloads atomic.Uint64
+	near    atomic.Pointer[classifier.Near] // made when a batch is asked about
 	cancel  context.CancelFunc
 	done    chan error
 }
@@ -176,7 +177,14 @@ func (r *router) Stop(keepGuard bool) error {
 func (r *router) Explain(q control.Query) control.Answer { return r.source().Explain(q) }
 
 // ExplainAll answers a batch with one live table.
-func (r *router) ExplainAll(b control.Batch) []control.Answer { return r.source().ExplainAll(b) }
+func (r *router) ExplainAll(b control.Batch) []control.Answer {
+	s := r.source()
+	if s.Near = r.near.Load(); s.Near == nil || s.Near.Table() != s.Table {
+		s.Near = classifier.NewNear(s.Table) // once for each policy, or twice
+		r.near.Store(s.Near)
+	}
+	return s.ExplainAll(b)
+}
 
 func (r *router) source() answering.Source {
 	plan := r.engine.Plan()

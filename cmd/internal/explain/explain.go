@@ -21,6 +21,9 @@ type Source struct {
 	// Live returns the member of a group that carries new flows now; nil means
 	// each group's first.
 	Live func(group classifier.ExitID) classifier.ExitID
+	// Near, of the same Table, spares ExplainAll a walk through a long policy
+	// for each packet; nil where only Explain is asked.
+	Near *classifier.Near
 }
 
 // Stand-ins for what a query leaves open: a host of the most common home
@@ -35,8 +38,12 @@ const standInPort = 49152
 // Explain answers q, which is valid, with all that lost and what another
 // source would change.
 func (s Source) Explain(q control.Query) control.Answer {
-	a, v, e := s.answer(q)
-	a.Depends = s.depends(q, v, e.Entry)
+	asked := q
+	q = s.complete(q)
+	v := view(q)
+	e := s.Table.Explain(&v)
+	a := s.answer(q, e)
+	a.Depends = s.depends(asked, v, e.Entry)
 	a.Considered = s.allLost(e.Considered)
 	return a
 }
@@ -50,36 +57,25 @@ const Near = 20
 // destination: the near misses.
 func (s Source) ExplainAll(b control.Batch) []control.Answer {
 	out := make([]control.Answer, len(b.Queries))
+	short := b.All || len(s.Table.Policy().Entries) <= Near+1
 	for i, q := range b.Queries {
-		a, _, e := s.answer(q)
-		lost := e.Considered
-		if !b.All {
-			lost = near(lost)
+		q = s.complete(q)
+		v := view(q)
+		var e classifier.Explanation
+		more := 0
+		if short {
+			e = s.Table.Explain(&v)
+		} else {
+			e, more = s.Near.Explain(&v, Near)
 		}
-		a.Considered, a.More = s.allLost(lost), len(e.Considered)-len(lost)
-		out[i] = a
-	}
-	return out
-}
-
-func near(lost []classifier.Lost) []classifier.Lost {
-	if len(lost) <= Near {
-		return lost
-	}
-	out := make([]classifier.Lost, 0, Near)
-	for _, l := range lost {
-		if l.Field != "destination" && len(out) < Near {
-			out = append(out, l)
-		}
+		out[i] = s.answer(q, e)
+		out[i].Considered, out[i].More = s.allLost(e.Considered), more
 	}
 	return out
 }
 
 // answer is all of an answer but what lost and what it depends on.
-func (s Source) answer(q control.Query) (control.Answer, packet.View, classifier.Explanation) {
-	q = s.complete(q)
-	v := view(q)
-	e := s.Table.Explain(&v)
+func (s Source) answer(q control.Query, e classifier.Explanation) control.Answer {
 	a := control.Answer{
 		By:   e.By.String(),
 		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
@@ -100,7 +96,7 @@ func (s Source) answer(q control.Query) (control.Answer, packet.View, classifier
 	case e.Entry < 0:
 		a.Reason = packet.NoExit.String()
 	}
-	return a, v, e
+	return a
 }
 
 func (s Source) allLost(list []classifier.Lost) []control.Lost {

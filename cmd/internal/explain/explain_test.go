@@ -124,14 +124,14 @@ func TestLiveMember(t *testing.T) {
 	live := func(g classifier.ExitID) classifier.ExitID {
 		return map[classifier.ExitID]classifier.ExitID{stream: us2, outer: stream}[g]
 	}
-	a := Source{policy(t), lan, live}.Explain(control.Query{To: netip.MustParseAddr("9.9.9.9"), Proto: 1, DSCP: 46})
+	a := Source{Table: policy(t), LAN: lan, Live: live}.Explain(control.Query{To: netip.MustParseAddr("9.9.9.9"), Proto: 1, DSCP: 46})
 	if a.Tunnel != "us2" || a.Group != "outer" {
 		t.Errorf("tunnel %q of group %q; want us2 of outer", a.Tunnel, a.Group)
 	}
 }
 
 func TestLostTells(t *testing.T) {
-	a := Source{policy(t), lan, nil}.Explain(control.Query{To: netip.MustParseAddr("10.1.2.3"), Proto: 6, Port: 23})
+	a := Source{Table: policy(t), LAN: lan}.Explain(control.Query{To: netip.MustParseAddr("10.1.2.3"), Proto: 6, Port: 23})
 	want := []string{"source", "ports", "protocol", "dscp", "destination", "destination", "destination", "later"}
 	for i, l := range a.Considered {
 		if i >= len(want) || l.Lost != want[i] {
@@ -166,7 +166,7 @@ func TestNotes(t *testing.T) {
 		{"192.168.77.5", "192.168.77.6", "in the LAN"},
 		{"10.0.0.1", "8.8.8.8", "not a LAN address"},
 	} {
-		a := Source{table, lan, nil}.Explain(control.Query{To: netip.MustParseAddr(c.to), From: netip.MustParseAddr(c.from), Proto: 1})
+		a := Source{Table: table, LAN: lan}.Explain(control.Query{To: netip.MustParseAddr(c.to), From: netip.MustParseAddr(c.from), Proto: 1})
 		if (a.Note == "") != (c.want == "") || !strings.Contains(a.Note, c.want) {
 			t.Errorf("%s to %s: %q; want %q", c.from, c.to, a.Note, c.want)
 		}
