@@ -2,14 +2,19 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"turnout/bench/ruleset"
 )
 
 // TestMain lets a test run the command line in a process of its own, whose
@@ -45,6 +50,34 @@ func TestCheckIsQuick(t *testing.T) {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
+	}
+}
+
+// TestCheckWarnsOfSlowLookups checks 10,000 rules that overlap in three fields:
+// they are valid, and the warning has the figure.
+func TestCheckWarnsOfSlowLookups(t *testing.T) {
+	inConf(t)
+	rules := ruleset.Overlapping(rand.New(rand.NewPCG(1, 2)), 10_000)
+	write(t, "hard.toml", func(w *bufio.Writer) {
+		for _, r := range rules {
+			fmt.Fprintf(w, "[[rule]]\nto = \"%v\"\nproto = \"udp\"\nports = \"%d-%d\"\nfrom_ports = \"%d-%d\"\nvia = \"direct\"\n",
+				r.Dst, r.DstPorts.Lo, r.DstPorts.Hi, r.SrcPorts.Lo, r.SrcPorts.Hi)
+		}
+	})
+	begun := time.Now()
+	status, out, _ := call("", "check", "hard.toml", "--json")
+	took := time.Since(begun)
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || status != 0 || r.Table == nil {
+		t.Fatalf("status %d, %v\n%s", status, err, out)
+	}
+	t.Logf("%v, %+v", took, *r.Table)
+	if !raceDetector && took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	want := fmt.Sprintf("compares %d lines at worst", r.Table.Compared)
+	if r.Table.Compared < 500 || !slices.ContainsFunc(r.Warnings, func(f finding) bool { return f.Kind == "slow" && strings.Contains(f.Text, want) }) {
+		t.Errorf("no warning says %q: %+v", want, r.Table)
 	}
 }
 
