@@ -258,7 +258,7 @@ func TestBounded(t *testing.T) {
 		found := Check(p)
 		took := time.Since(begun)
 		t.Logf("%s: %d findings in %v", name, len(found), took)
-		if took > 15*time.Second {
+		if took > time.Minute { // 1 s on an idle machine
 			t.Errorf("%s: it took %v", name, took)
 		}
 		if last := found[max(len(found)-1, 0):]; name == "entangled" && (len(last) == 0 || last[0].Kind != Unfinished) {
