@@ -1,144 +1,104 @@
 package classifier
 
 import (
-	"cmp"
-	"net/netip"
+	"math/bits"
 	"slices"
 
 	"turnout/classifier/packet"
 )
 
-// An axis maps an address of one family to the longest of a set of prefixes
-// that holds it. Prefixes are numbered in pre-order (by address, the shorter
-// first), so that all prefixes inside a prefix are one interval of numbers.
-// Number 0 is every address of the family.
+// An axis numbers the intervals between the edges of address ranges of one
+// family. A range whose edges it knows is an interval of its numbers, and so
+// is every union of such ranges a set of numbers.
 //
-// The addresses where the answer changes are kept sorted; a search between
-// them costs one step for each doubling of the set.
+// The edges are found by a search of a bucket: the leading word of the address
+// says which. Words of 64 bits keep one form for both families.
 type axis struct {
-	v4    []uint32      // where intervals start, for an IPv4 axis
-	v6    []packet.Addr // the same, for an IPv6 axis
-	owner []uint32      // the number that each interval belongs to
+	v4    bool
+	base  uint64
+	last  uint64
+	shift uint8
+	roots []uint32 // by bucket: the interval in which it begins
+	edges []edge   // where intervals begin, the lowest address first
 }
 
-// find returns the number of the longest prefix that holds a.
+// An edge is an address, its leading 64 bits first. All of an IPv4 address is
+// in lead.
+type edge struct{ lead, tail uint64 }
+
+func (x *axis) edge(a packet.Addr) edge {
+	if x.v4 {
+		return edge{lead: a.Lo}
+	}
+	return edge{a.Hi, a.Lo}
+}
+
+// find returns the number of the interval that holds a.
 func (x *axis) find(a packet.Addr) uint32 {
-	if x.v6 != nil {
-		return x.find6(a)
+	if len(x.edges) <= 1 {
+		return 0
 	}
-	return x.find4(a.V4())
-}
-
-func (x *axis) find4(a uint32) uint32 {
-	base := 0
-	for n := len(x.v4); n > 1; {
-		half := n >> 1
-		if x.v4[base+half] <= a {
-			base += half
-		}
-		n -= half
+	e := x.edge(a)
+	b := min((max(e.lead, x.base)-x.base)>>x.shift, x.last)
+	at, size := x.roots[b], x.roots[b+1]-x.roots[b]+1
+	for size > 1 {
+		half := size >> 1
+		m := &x.edges[at+half]
+		// at += half if m <= e, without a branch that nobody can predict.
+		_, less := bits.Sub64(e.tail, m.tail, 0)
+		_, less = bits.Sub64(e.lead, m.lead, less)
+		at += half & (uint32(less) - 1)
+		size -= half
 	}
-	return x.owner[base]
+	return at
 }
 
-func (x *axis) find6(a packet.Addr) uint32 {
-	base := 0
-	for n := len(x.v6); n > 1; {
-		half := n >> 1
-		if b := &x.v6[base+half]; b.Hi < a.Hi || b.Hi == a.Hi && b.Lo <= a.Lo {
-			base += half
-		}
-		n -= half
-	}
-	return x.owner[base]
-}
-
-// A numbering is what building an axis knows besides: the prefixes by number,
-// the next shorter one around each, and the last number inside each.
-type numbering struct {
-	prefixes []netip.Prefix
-	parent   []uint32
-	last     []uint32
-}
-
-// number returns the number of p, which is one of the prefixes.
-func (n *numbering) number(p netip.Prefix) uint32 {
-	i, _ := slices.BinarySearchFunc(n.prefixes, p, preorder)
-	return uint32(i)
-}
-
-func preorder(a, b netip.Prefix) int {
-	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-}
-
-// everything is number 0 of either family.
-func everything(v4 bool) netip.Prefix {
-	if v4 {
-		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	}
-	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-}
-
-// newAxis numbers the prefixes, which are masked and of one family.
-func newAxis(v4 bool, prefixes []netip.Prefix) (axis, numbering) {
-	list := append([]netip.Prefix{everything(v4)}, prefixes...)
-	slices.SortFunc(list, preorder)
-	list = slices.Compact(list)
-	n := numbering{list, make([]uint32, len(list)), make([]uint32, len(list))}
-
-	var x axis
-	start := func(at netip.Addr, owner uint32) {
-		if k := len(x.owner) - 1; k >= 0 && x.at(k) == packet.AddrFrom(at) {
-			x.owner[k] = owner
-			return
-		}
-		if v4 {
-			x.v4 = append(x.v4, packet.AddrFrom(at).V4())
-		} else {
-			x.v6 = append(x.v6, packet.AddrFrom(at))
-		}
-		x.owner = append(x.owner, owner)
-	}
-
-	// Walk the prefixes in order; open is the chain that holds the current one.
-	open := []uint32{0}
-	start(list[0].Addr(), 0)
-	closeTop := func(number uint32) {
-		top := open[len(open)-1]
-		open = open[:len(open)-1]
-		n.last[top] = number - 1
-		if after := lastAddr(list[top]).Next(); after.IsValid() && len(open) > 0 {
-			start(after, open[len(open)-1])
+// newAxis returns the axis of the spans' edges, which it sorts.
+func newAxis(v4 bool, spans []span) axis {
+	x := axis{v4: v4}
+	every := everySpan(v4)
+	x.edges = append(make([]edge, 0, 2*len(spans)+1), x.edge(every.lo))
+	for _, s := range spans {
+		x.edges = append(x.edges, x.edge(s.lo))
+		if s.hi != every.hi {
+			x.edges = append(x.edges, x.edge(next(s.hi)))
 		}
 	}
-	for i := uint32(1); int(i) < len(list); i++ {
-		for !list[open[len(open)-1]].Contains(list[i].Addr()) {
-			closeTop(i)
+	slices.SortFunc(x.edges, compareEdge)
+	x.edges = slices.Clip(slices.Compact(x.edges))
+	x.index()
+	return x
+}
+
+func compareEdge(a, b edge) int {
+	return compareAddr(packet.Addr{Hi: a.lead, Lo: a.tail}, packet.Addr{Hi: b.lead, Lo: b.tail})
+}
+
+// index makes buckets of equal width, about as many as edges, over all edges
+// but the first, which is the lowest address that there is.
+func (x *axis) index() {
+	if len(x.edges) <= 1 {
+		return
+	}
+	x.base = x.edges[1].lead
+	width := x.edges[len(x.edges)-1].lead - x.base
+	for width>>x.shift > uint64(2*len(x.edges)) {
+		x.shift++
+	}
+	x.last = width >> x.shift
+	x.roots = make([]uint32, x.last+2)
+	n := uint32(0)
+	for b := uint64(1); b <= x.last; b++ {
+		start := edge{lead: x.base + b<<x.shift}
+		for int(n)+1 < len(x.edges) && compareEdge(x.edges[n+1], start) <= 0 {
+			n++
 		}
-		n.parent[i] = open[len(open)-1]
-		open = append(open, i)
-		start(list[i].Addr(), i)
+		x.roots[b] = n
 	}
-	for len(open) > 0 {
-		closeTop(uint32(len(list)))
-	}
-	return x, n
+	x.roots[x.last+1] = uint32(len(x.edges) - 1)
 }
 
-// at returns where interval i starts.
-func (x *axis) at(i int) packet.Addr {
-	if x.v6 != nil {
-		return x.v6[i]
-	}
-	return packet.Addr4(x.v4[i])
-}
-
-// lastAddr returns the highest address of p.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+// interval returns the numbers of a span whose edges x knows.
+func (x *axis) interval(s span) (lo, hi uint32) {
+	return x.find(s.lo), x.find(s.hi)
 }

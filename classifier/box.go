@@ -1,41 +1,85 @@
 package classifier
 
-import "turnout/classifier/packet"
+import "math"
 
-// A box is one combination of an entry's lists, without its destination: the
-// list that it stands in says that. It holds no pointers.
+// A dim is one number of a packet by which boxes are told apart.
+type dim uint8
+
+const (
+	dimDst dim = iota
+	dimSrc
+	dimPort     // destination port; noPorts for a packet without
+	dimFromPort // source port
+	dimProto
+	dimTag // 0: the destination has no tag that the policy names
+	dims
+)
+
+// noPorts stands for the port of a packet without ports: higher than any, so
+// that a range of ports never holds it.
+const noPorts = 1 << 16
+
+// A box is one combination of an entry's lists: an interval in each dimension,
+// and what no interval says. Boxes are what the table is built from; they are
+// gone when it is done.
 type box struct {
-	srcLo, srcHi uint32 // interval of numbers of the source axis
-	ports, from  PortRange
-	portSet      uint16 // number of a port set plus one; 0: the range is all
-	fromSet      uint16
-	entry        int32
-	proto, dscp  uint8
-	flags        flags
+	lo, hi [dims]uint32
+	entry  int32
+	extra  uint32 // number of an extra plus one; 0: none
+	dscp   uint8  // anyDSCP: any
 }
 
-type flags uint8
+const anyDSCP = 64
 
-const (
-	namesProto flags = 1 << iota
-	namesPorts
-	namesDSCP
-)
+// anyBox matches every packet.
+func anyBox(entry int32) box {
+	b := box{entry: entry, dscp: anyDSCP}
+	for d := range b.hi {
+		b.hi[d] = math.MaxUint32
+	}
+	return b
+}
 
-// A field is what a packet can fail a line by, in the order that Explain
-// speaks of.
-type field uint8
+// namesPorts reports whether a packet without ports is outside b by its ports.
+func (b *box) namesPorts() bool { return min(b.hi[dimPort], b.hi[dimFromPort]) < noPorts }
 
-const (
-	destination field = iota
-	protocol
-	ports
-	source
-	dscp
-	none // all fields match
-)
+// A region is the part of the space that one node of the tree decides.
+type region struct{ lo, hi [dims]uint32 }
 
-var fieldNames = [...]string{"destination", "protocol", "ports", "source", "dscp", "later"}
+// covers reports whether b matches every packet in r.
+func (b *box) covers(r *region) bool {
+	if b.extra != 0 || b.dscp != anyDSCP {
+		return false
+	}
+	for d := range b.lo {
+		if b.lo[d] > r.lo[d] || b.hi[d] < r.hi[d] {
+			return false
+		}
+	}
+	return true
+}
+
+// hides reports whether in r every packet that matches o matches b too.
+func (b *box) hides(o *box, r *region) bool {
+	if b.extra != 0 && b.extra != o.extra || b.dscp != anyDSCP && b.dscp != o.dscp {
+		return false
+	}
+	for d := range b.lo {
+		if b.lo[d] > max(o.lo[d], r.lo[d]) || b.hi[d] < min(o.hi[d], r.hi[d]) {
+			return false
+		}
+	}
+	return true
+}
+
+// An extra is what a packed entry has no room for. What it says comes on top of
+// the box's intervals.
+type extra struct {
+	portSet        uint32 // number of a portSet plus one; 0: the range is all
+	fromSet        uint32
+	dstSet, srcSet uint32 // number of an address set plus one; 0: the interval is all
+	tag            uint32 // rank of a tag; 0: any
+}
 
 // A portSet has a bit for each port. It stands for a list too long to become
 // a box for each range.
@@ -43,49 +87,9 @@ type portSet [65536 / 64]uint64
 
 func (s *portSet) has(port uint16) bool { return s[port>>6]>>(port&63)&1 != 0 }
 
+// add adds a range.
 func (s *portSet) add(r PortRange) {
 	for p := int(r.Lo); p <= int(r.Hi); p++ {
 		s[p>>6] |= 1 << (p & 63)
 	}
-}
-
-// has reports whether the range holds port.
-func (r PortRange) has(port uint16) bool { return port-r.Lo <= r.Hi-r.Lo }
-
-func (b *box) matchesProto(v *packet.View) bool {
-	return b.flags&namesProto == 0 || b.proto == v.Proto
-}
-
-func (b *box) matchesDSCP(v *packet.View) bool {
-	return b.flags&namesDSCP == 0 || b.dscp == v.TOS>>2
-}
-
-func (b *box) matchesSource(src uint32) bool { return src-b.srcLo <= b.srcHi-b.srcLo }
-
-func (b *box) matchesPorts(v *packet.View, sets []portSet) bool {
-	if b.flags&namesPorts == 0 {
-		return true
-	}
-	// A packet without ports has none to match; its fields would read as port 0.
-	if !v.HasPorts || !b.ports.has(v.DstPort) || !b.from.has(v.SrcPort) {
-		return false
-	}
-	return (b.portSet == 0 || sets[b.portSet-1].has(v.DstPort)) &&
-		(b.fromSet == 0 || sets[b.fromSet-1].has(v.SrcPort))
-}
-
-// fails returns the first field that v fails b by, none if it matches. src is
-// v's number on the source axis.
-func (b *box) fails(v *packet.View, src uint32, sets []portSet) field {
-	switch {
-	case !b.matchesProto(v):
-		return protocol
-	case !b.matchesPorts(v, sets):
-		return ports
-	case !b.matchesSource(src):
-		return source
-	case !b.matchesDSCP(v):
-		return dscp
-	}
-	return none
 }

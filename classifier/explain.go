@@ -11,9 +11,10 @@ type Explanation struct {
 // A Lost is an entry that did not decide, and why.
 type Lost struct {
 	Entry int32 // index in Policy.Entries
-	// Field is the first of "destination", "protocol", "ports", "source" and
-	// "dscp" that the packet fails the entry by; "later" for an entry that
-	// would match too but comes after the one that decided.
+	// Field is the first of "destination", "not destination", "source", "not
+	// source", "protocol", "ports", "source ports", "dscp" and "tag" that the
+	// packet fails the entry by; "later" for an entry that would match too but
+	// comes after the one that decided.
 	Field string
 }
 
@@ -21,9 +22,10 @@ type Lost struct {
 // why it did not decide. It takes time in proportion to the policy.
 func (t *Table) Explain(v *packet.View) Explanation {
 	x := Explanation{Verdict: t.Lookup(v)}
-	for i, f := range t.plane(v).farthest(v, t.sets, len(t.policy.Entries)) {
+	w := t.policy.walk(v, t.tags)
+	for i := range t.policy.Entries {
 		if int32(i) != x.Entry {
-			x.Considered = append(x.Considered, Lost{int32(i), fieldNames[f]})
+			x.Considered = append(x.Considered, Lost{int32(i), w.fails(&t.policy.Entries[i]).String()})
 		}
 	}
 	return x

@@ -76,8 +76,19 @@ func (p Pos) String() string {
 // A PortRange is Lo to Hi, both included.
 type PortRange struct{ Lo, Hi uint16 }
 
+// A Set is a named list of prefixes that any number of entries may use.
+type Set struct {
+	Name     string
+	Pos      Pos
+	Prefixes []netip.Prefix // none: no address is in the set
+}
+
 // An Entry is one line of the policy. Empty lists match everything.
 // An entry that names ports (From or To side) never matches a packet without ports.
+//
+// The destination matches when it is in any of To or of the sets ToSets (or
+// when both are empty), and in none of NotTo and of the sets NotToSets; the
+// source likewise.
 type Entry struct {
 	By   By
 	Exit ExitID
@@ -86,9 +97,14 @@ type Entry struct {
 	Pos  Pos
 
 	From, To         []netip.Prefix
+	FromSets, ToSets []int // indices in Policy.Sets
+	NotFrom, NotTo   []netip.Prefix
+	NotFromSets      []int
+	NotToSets        []int
 	Protos           []uint8     // empty: any. A rule with ports but no protocol has TCP and UDP here
 	FromPorts, Ports []PortRange // source and destination ports
 	DSCP             []uint8     // empty: any; else the values that match
+	Tags             []uint32    // empty: any; else what Tags must say of the destination
 }
 
 // A Policy is one first-match list: rules as written, then routes and
@@ -97,6 +113,7 @@ type Entry struct {
 type Policy struct {
 	Exits   []Exit
 	Entries []Entry
+	Sets    []Set
 }
 
 // A Verdict is the policy's answer for one packet.

@@ -31,6 +31,7 @@ type world struct {
 	*rand.Rand
 	prefixes []netip.Prefix
 	ports    []PortRange
+	sets     int // named sets of its policies
 }
 
 func newWorld(r *rand.Rand) *world {
@@ -108,6 +109,22 @@ func (w *world) entry(i int, exits int) Entry {
 	if w.IntN(4) > 0 {
 		e.From = nil
 	}
+	if w.sets > 0 {
+		for _, list := range []*[]int{&e.ToSets, &e.FromSets, &e.NotToSets, &e.NotFromSets} {
+			if w.IntN(4) == 0 {
+				*list = []int{w.IntN(w.sets), w.IntN(w.sets)}[:1+w.IntN(2)]
+			}
+		}
+	}
+	if w.IntN(4) == 0 {
+		e.NotTo = some(w, w.prefixes, 4)
+	}
+	if w.IntN(6) == 0 {
+		e.NotFrom = some(w, w.prefixes, 4)
+	}
+	if w.IntN(6) == 0 {
+		e.Tags = some(w, []uint32{0, 1, 7, 8, 1<<32 - 1}, 3)
+	}
 	if w.IntN(4) > 0 {
 		e.DSCP = nil
 	}
@@ -119,12 +136,19 @@ func (w *world) entry(i int, exits int) Entry {
 
 func (w *world) policy(entries int) *Policy {
 	p := &Policy{Exits: []Exit{{Name: "direct"}, {Name: "drop", Kind: KindDrop}, {Name: "reject", Kind: KindReject}}}
+	w.sets = 0
 	for i := range 4 {
 		x := Exit{Name: fmt.Sprint("tunnel", i), Kind: KindTunnel}
 		if i > 1 {
 			x.Covers = append([]netip.Prefix{}, some(w, w.prefixes, 6)...)
 		}
 		p.Exits = append(p.Exits, x)
+	}
+	if w.IntN(3) == 0 {
+		w.sets = 1 + w.IntN(5)
+		for i := range w.sets {
+			p.Sets = append(p.Sets, Set{Name: fmt.Sprint("set", i), Prefixes: some(w, w.prefixes, 20)})
+		}
 	}
 	for i := range entries {
 		e := w.entry(i, len(p.Exits))
@@ -162,9 +186,9 @@ func (w *world) corner(v4 bool) packet.Addr {
 	case 1:
 		a = a.Prev()
 	case 2:
-		a = lastAddr(p)
+		a = spanOf(p).hi.Netip()
 	case 3:
-		a = lastAddr(p).Next()
+		a = spanOf(p).hi.Netip().Next()
 	default:
 		if a = w.near(a); !p.Contains(a) && w.IntN(2) == 0 {
 			a = p.Addr()
@@ -193,4 +217,20 @@ func (w *world) packet() packet.View {
 		v.HasPorts = w.IntN(5) > 0
 	}
 	return v
+}
+
+// learn gives some addresses tags, and returns which.
+func (w *world) learn(tags *Tags) map[packet.Addr]uint32 {
+	known := map[packet.Addr]uint32{}
+	for range w.IntN(200) {
+		a := w.corner(w.IntN(2) == 0)
+		if w.IntN(5) == 0 {
+			tags.Forget(a)
+			delete(known, a)
+			continue
+		}
+		known[a] = []uint32{0, 1, 7, 9, 1<<32 - 1}[w.IntN(5)]
+		tags.Set(a, known[a])
+	}
+	return known
 }

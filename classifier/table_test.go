@@ -10,44 +10,6 @@ import (
 	"turnout/classifier/packet"
 )
 
-// TestTableAgainstOracle draws policies and packets, and wants Lookup and
-// Explain to say what a walk through the policy says.
-func TestTableAgainstOracle(t *testing.T) {
-	r := newRandom(t)
-	policies, packets := 400, 1000
-	if testing.Short() {
-		policies = 50
-	}
-	for range policies {
-		w := newWorld(r)
-		p := w.policy(r.IntN(40))
-		if r.IntN(2) == 0 {
-			p.Sort()
-		}
-		table, err := Compile(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for k := range packets {
-			v := w.packet()
-			want := oracle(p, &v)
-			if got := table.Lookup(&v); got != want {
-				t.Fatalf("%+v:\n got %+v\nwant %+v\nof %+v", v, got, want, p.Entries)
-			}
-			if k%10 > 0 {
-				continue
-			}
-			x := table.Explain(&v)
-			if x.Verdict != want {
-				t.Fatalf("Explain(%+v) = %+v, want %+v", v, x.Verdict, want)
-			}
-			if lost := oracleLost(p, &v, want.Entry); !slices.Equal(x.Considered, lost) {
-				t.Fatalf("Explain(%+v) lost\n got %v\nwant %v\nof %+v", v, x.Considered, lost, p.Entries)
-			}
-		}
-	}
-}
-
 // three is what every policy begins with.
 var three = []Exit{{Name: "direct"}, {Name: "drop", Kind: KindDrop}, {Name: "reject", Kind: KindReject}}
 
@@ -138,15 +100,17 @@ func TestNotCovered(t *testing.T) {
 }
 
 func TestCompileRefuses(t *testing.T) {
-	many := make([]PortRange, 0, 64)
-	for i := range 8 {
-		many = append(many, PortRange{uint16(i * 2), uint16(i * 2)})
-	}
-	all := make([]uint8, 256)
-	hosts := make([]netip.Prefix, 3000)
-	for i := range hosts {
-		all[i%256] = uint8(i)
-		hosts[i] = netip.PrefixFrom(packet.Addr4(uint32(1<<24+i)).Netip(), 32)
+	var many []PortRange
+	var tags []uint32
+	var values []uint8
+	for i := range 1000 {
+		tags = append(tags, uint32(i))
+		if i < 8 {
+			many = append(many, PortRange{uint16(i * 2), uint16(i * 2)})
+		}
+		if i < 63 {
+			values = append(values, uint8(i))
+		}
 	}
 	for _, row := range []struct {
 		e    Entry
@@ -159,8 +123,11 @@ func TestCompileRefuses(t *testing.T) {
 		{Entry{FromPorts: []PortRange{{9, 1}}}, "runs backwards"},
 		{Entry{DSCP: []uint8{64}}, "0 to 63"},
 		{Entry{By: 4}, "kind of entry"},
-		{Entry{To: hosts, From: hosts}, "too many combinations"},
-		{Entry{To: hosts, Ports: many, FromPorts: many, Protos: all}, "too many combinations"},
+		{Entry{Ports: many, FromPorts: many, DSCP: values, Tags: tags}, "too many combinations"},
+		{Entry{NotTo: []netip.Prefix{{}}}, "not valid"},
+		{Entry{NotFrom: []netip.Prefix{{}}}, "not valid"},
+		{Entry{ToSets: []int{0}}, "set number 0 of 0"},
+		{Entry{NotFromSets: []int{-1}}, "set number -1 of 0"},
 	} {
 		row.e.Pos = Pos{"policy.toml", 7}
 		_, err := Compile(&Policy{Exits: three, Entries: []Entry{row.e}})
@@ -172,6 +139,10 @@ func TestCompileRefuses(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `exit "t"`) {
 		t.Errorf("%v", err)
 	}
+	_, err = Compile(&Policy{Exits: three, Sets: []Set{{"lan", Pos{"s.txt", 3}, []netip.Prefix{{}}}}})
+	if err == nil || !strings.Contains(err.Error(), `s.txt:3: set "lan"`) {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestManyLookupsAtOnce reads one table from several goroutines; the race
@@ -180,12 +151,17 @@ func TestManyLookupsAtOnce(t *testing.T) {
 	r := newRandom(t)
 	w := newWorld(r)
 	p := w.policy(40)
-	table := mustCompile(t, p)
+	tags := new(Tags)
+	known := w.learn(tags)
+	table, err := CompileTags(p, tags)
+	if err != nil {
+		t.Fatal(err)
+	}
 	views := make([]packet.View, 500)
 	want := make([]Verdict, len(views))
 	for i := range views {
 		views[i] = w.packet()
-		want[i] = oracle(p, &views[i])
+		want[i] = oracle(p, known, &views[i])
 	}
 	var wg sync.WaitGroup
 	for range 4 {

@@ -3,20 +3,30 @@ package classifier
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 )
 
 // valid refuses what the configuration should not have let through: here it
 // would become a table that answers wrongly.
-func (e *Entry) valid() error {
-	for _, p := range slices.Concat(e.To, e.From) {
-		if err := valid(p); err != nil {
-			return err
+func (e *Entry) valid(sets int) error {
+	for _, list := range [][]netip.Prefix{e.To, e.From, e.NotTo, e.NotFrom} {
+		for _, p := range list {
+			if err := valid(p); err != nil {
+				return err
+			}
 		}
 	}
-	for _, r := range slices.Concat(e.Ports, e.FromPorts) {
-		if r.Lo > r.Hi {
-			return fmt.Errorf("port range %d-%d runs backwards; write the lower port first", r.Lo, r.Hi)
+	for _, list := range [][]int{e.ToSets, e.FromSets, e.NotToSets, e.NotFromSets} {
+		for _, n := range list {
+			if n < 0 || n >= sets {
+				return fmt.Errorf("set number %d of %d does not exist", n, sets)
+			}
+		}
+	}
+	for _, list := range [][]PortRange{e.Ports, e.FromPorts} {
+		for _, r := range list {
+			if r.Lo > r.Hi {
+				return fmt.Errorf("port range %d-%d runs backwards; write the lower port first", r.Lo, r.Hi)
+			}
 		}
 	}
 	for _, d := range e.DSCP {
@@ -40,17 +50,23 @@ func valid(p netip.Prefix) error {
 	return nil
 }
 
-// family returns the masked prefixes of one family, each once. An empty list
-// means every address; ok is false when the list speaks of the other family only.
-func family(list []netip.Prefix, v4 bool) (out []netip.Prefix, ok bool) {
-	if len(list) == 0 {
-		return []netip.Prefix{everything(v4)}, true
-	}
-	for _, p := range list {
-		if p.Addr().Is4() == v4 {
-			out = append(out, p.Masked())
+// validSets refuses a set with a prefix that is none.
+func (p *Policy) validSets() error {
+	for i := range p.Sets {
+		s := &p.Sets[i]
+		for _, q := range s.Prefixes {
+			if err := valid(q); err != nil {
+				return fmt.Errorf("%s: set %q: %w", s.Pos, s.Name, err)
+			}
 		}
 	}
-	slices.SortFunc(out, preorder)
-	return slices.Compact(out), len(out) > 0
+	return nil
+}
+
+// everything is the prefix of all addresses of a family.
+func everything(v4 bool) netip.Prefix {
+	if v4 {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,11 +40,12 @@ func readFile(path string, limit int64) ([]byte, fs.FileMode, error) {
 	if info.IsDir() {
 		return nil, 0, errors.New("it is a directory")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), limit)+bytes.MinRead))
+	_, err = data.ReadFrom(io.LimitReader(f, limit+1))
+	if err == nil && int64(data.Len()) > limit {
 		err = fmt.Errorf("it is larger than %d bytes, which is the limit", limit)
 	}
-	return data, info.Mode(), err
+	return data.Bytes(), info.Mode(), err
 }
 
 // runCommand runs argv in dir without a shell and returns what it prints. The

@@ -36,7 +36,7 @@ func FuzzLoad(f *testing.F) {
 			name = "a.conf"
 		}
 		files := map[string]file{
-			name: {text: string(data)}, "x.conf": {text: ifaceText + peerText(server, "0.0.0.0/0", "192.0.2.1:1")}, "k": {text: private},
+			name: {text: string(data)}, "x.conf": {text: ifaceText + peerText(server, "0.0.0.0/0", "192.0.2.1:1")}, "k": {text: private}, "s.txt": {text: "10.0.0.0/8 # ten\n"},
 		}
 		c, err := memory(ForExplain, files).load(name)
 		if err == nil {

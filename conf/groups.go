@@ -119,22 +119,25 @@ func (l *loader) members(x *exits, g *rawGroup) {
 
 // names lists the exits from first on, for a message.
 func (x *exits) names(first classifier.ExitID) string {
-	const many = 12
 	var parts []string
 	for _, e := range x.list[first:] {
-		if e.Name == "" {
-			continue
+		if e.Name != "" {
+			parts = append(parts, e.Name)
 		}
-		if len(parts) == many {
-			parts = append(parts, "…")
-			break
-		}
-		parts = append(parts, e.Name)
 	}
-	if len(parts) == 0 {
+	return someOf(parts)
+}
+
+// someOf lists names for a message, the first dozen.
+func someOf(names []string) string {
+	const many = 12
+	switch {
+	case len(names) == 0:
 		return "none yet"
+	case len(names) > many:
+		names = append(names[:many:many], "…")
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(names, ", ")
 }
 
 // cycles refuses groups that lead back to themselves, each circle once.

@@ -11,9 +11,9 @@ func (l *loader) finish(d *draft) {
 	l.tunnels(d)
 	x := l.exits(d)
 	l.cycles(x, d.groups)
-	p := &classifier.Policy{Entries: make([]classifier.Entry, 0, len(d.rules))}
-	for _, r := range d.rules {
-		p.Entries = append(p.Entries, l.via(x, r))
+	p := &classifier.Policy{Sets: d.sets.list, Entries: d.rules}
+	for i := range d.rules {
+		d.rules[i].Exit = l.exit(x, d.vias[i])
 	}
 	for i := range d.tunnels {
 		p.Entries = append(p.Entries, d.tunnels[i].entries(tunnelExit(i))...)
@@ -33,12 +33,6 @@ func (l *loader) finish(d *draft) {
 
 // tunnelExit is the exit of the i-th tunnel.
 func tunnelExit(i int) classifier.ExitID { return classifier.FirstNamed + classifier.ExitID(i) }
-
-// via gives a rule its exit.
-func (l *loader) via(x *exits, r rule) classifier.Entry {
-	r.entry.Exit = l.exit(x, r.via)
-	return r.entry
-}
 
 // exit looks an exit up; Reject stands in for one that is unknown.
 func (l *loader) exit(x *exits, s setting) classifier.ExitID {

@@ -198,12 +198,17 @@ func TestCovers(t *testing.T) {
 		{"::/0", "0.0.0.0/0", false},
 		{"::/1 8000::/1", "::/0", true},
 		{"", "10.0.0.0/8", false},
+		{"10.0.0.0/8 10.1.0.0/16 11.0.0.0/8", "10.0.0.0/7", true},
+		{"10.0.0.0/8 10.1.0.0/16", "10.0.0.0/7", false},
+		{"255.255.255.255/32 ::/1", "255.255.255.254/31", false},
+		{"255.255.255.254/32 255.255.255.255/32", "255.255.255.254/31", true},
+		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", false},
 	} {
 		var list []netip.Prefix
 		for _, p := range strings.Fields(c.list) {
 			list = append(list, netip.MustParsePrefix(p))
 		}
-		if got := covers(list, netip.MustParsePrefix(c.target)); got != c.want {
+		if got := newCoverage(list).holds(netip.MustParsePrefix(c.target)); got != c.want {
 			t.Errorf("%s covers %s: %t", c.list, c.target, got)
 		}
 	}

@@ -25,6 +25,7 @@ func TestReference(t *testing.T) {
 		path:                  {text: string(data), mode: 0o644},
 		"../docs/office.key":  {text: private},
 		"../docs/office.psk":  {text: psk},
+		"../docs/video.txt":   {text: "203.0.113.0/24  # one\n\n2001:db8:5::/48\n"},
 		"../docs/sweden.conf": provider(server),
 		"../docs/us1.conf":    provider(server2),
 		"../docs/us2.conf":    provider("qpFhQACJJ7uFmAUhmWP5fCqVvIrjuPDKrcvC8nRFFF8="),
@@ -46,7 +47,7 @@ func TestReference(t *testing.T) {
 	}
 	keys := strings.Fields("default lan interfaces prefixes local uplink host tun mark mark_mask direct_mark direct_mark_mask table priority adjust_firewall " +
 		"hooks pre_up post_up pre_down post_down name config nat route_allowed_ips private_key_file private_key_command preshared_key_file " +
-		"mode members from to proto ports from_ports dscp via")
+		"mode members set prefixes file from to not_from not_to proto ports from_ports dscp via")
 	for _, k := range slices.Concat(wgquick.Interface, wgquick.Peer) {
 		keys = append(keys, k.Snake)
 	}

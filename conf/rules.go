@@ -9,14 +9,23 @@ import (
 	"turnout/classifier"
 )
 
-// A rule is a [[rule]] whose exit has still to be looked up.
-type rule struct {
-	entry classifier.Entry
-	via   setting
+// rules reads all [[rule]]s. There may be very many, so what was read is
+// forgotten at once: values and places take ten times the room of the text.
+func (l *loader) rules(t *table, d *draft) {
+	if n := t.place.child("rule"); n != nil {
+		d.rules = slices.Grow(d.rules, len(n.kids))
+		d.vias = slices.Grow(d.vias, len(n.kids))
+	}
+	for sub := range t.each("rule") {
+		e, via := l.rule(sub, &d.sets)
+		d.rules = append(d.rules, e)
+		d.vias = append(d.vias, via)
+	}
 }
 
-// rule reads a [[rule]]. Its text is all its lines, joined by "; ".
-func (l *loader) rule(t *table) rule {
+// rule reads a [[rule]], but for its exit, which has still to be looked up.
+// Its text is all its lines, joined by "; ".
+func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
 	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
 	if s, ok := t.one("name"); ok {
 		if err := checkLabel(s.text); err != nil {
@@ -24,10 +33,13 @@ func (l *loader) rule(t *table) rule {
 		}
 		e.Name = s.text
 	}
-	e.From = l.prefixes(t, "from")
-	e.To = l.prefixes(t, "to")
+	e.From, e.FromSets = l.addresses(t, "from", known)
+	e.To, e.ToSets = l.addresses(t, "to", known)
+	e.NotFrom, e.NotFromSets = l.addresses(t, "not_from", known)
+	e.NotTo, e.NotToSets = l.addresses(t, "not_to", known)
+	kinds := known.families(e.To, e.ToSets) & known.families(e.From, e.FromSets)
 	hasProto := t.has("proto")
-	e.Protos = l.protos(t, families(e.To)&families(e.From))
+	e.Protos = l.protos(t, kinds)
 	e.FromPorts = l.ports(t, "from_ports")
 	e.Ports = l.ports(t, "ports")
 	e.DSCP = l.dscp(t)
@@ -39,13 +51,13 @@ func (l *loader) rule(t *table) rule {
 		l.failf(via.pos, "via is empty; it names the exit: a tunnel, a group, direct, drop or reject")
 	}
 	l.emptyLists(t, "from", "to", "proto", "ports", "from_ports", "dscp")
-	if families(e.To)&families(e.From) == 0 {
+	if kinds == 0 {
 		l.failf(t.at, "from and to are of different families; no packet has IPv4 and IPv6 at once")
 	}
 	if len(e.Ports)+len(e.FromPorts) > 0 {
 		portProtos(l, t, &e, hasProto)
 	}
-	return rule{e, via}
+	return e, via
 }
 
 // portProtos settles what ports mean for the protocol: without proto TCP and

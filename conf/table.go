@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -160,32 +161,62 @@ func (t *table) table(key string) *table {
 	return t.sub("["+key+"]", vals, t.place.child(key))
 }
 
+// each gives the tables [[key]] one after the other and forgets each of them,
+// with its values, when its turn is over.
+func (t *table) each(key string) iter.Seq[*table] {
+	return func(yield func(*table) bool) {
+		list, n := t.tableValues(key)
+		for i := range list {
+			sub := t.sub(tablesName(t.what, key), list[i], n.item(i))
+			list[i] = nil
+			if n != nil && i < len(n.kids) {
+				n.kids[i] = nil
+			}
+			if !yield(sub) {
+				return
+			}
+		}
+	}
+}
+
 // tables returns the tables [[key]].
 func (t *table) tables(key string) (out []*table) {
-	n := t.place.child(key)
-	what := "[[" + key + "]]"
-	if strings.HasPrefix(t.what, "[[") {
-		what = strings.TrimSuffix(t.what, "]]") + "." + key + "]]"
+	list, n := t.tableValues(key)
+	for i := range list {
+		out = append(out, t.sub(tablesName(t.what, key), list[i], n.item(i)))
 	}
+	return out
+}
+
+// tablesName names the tables [[key]] of what for messages.
+func tablesName(what, key string) string {
+	if strings.HasPrefix(what, "[[") {
+		return strings.TrimSuffix(what, "]]") + "." + key + "]]"
+	}
+	return "[[" + key + "]]"
+}
+
+// tableValues returns the values and the places of the tables [[key]].
+func (t *table) tableValues(key string) (out []map[string]any, n *node) {
+	n = t.place.child(key)
+	what := tablesName(t.what, key)
 	switch v := t.get(key).(type) {
 	case nil:
 	case []map[string]any:
-		for i := range v {
-			out = append(out, t.sub(what, v[i], n.item(i)))
-		}
+		out = v
 	case []any:
 		for i := range v {
 			vals, ok := v[i].(map[string]any)
 			if !ok {
 				t.failf(t.pos(key), "%s holds %s; %s tables are wanted", key, kindOf(v[i]), what)
-				return nil
+				return nil, n
 			}
-			out = append(out, t.sub(what, vals, n.item(i)))
+			out = append(out, vals)
 		}
 	default:
 		t.failf(t.pos(key), "%s is %s; %s tables are wanted", key, kindOf(v), what)
 	}
-	return out
+	return out, n
 }
 
 func (t *table) sub(what string, vals map[string]any, place *node) *table {

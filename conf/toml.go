@@ -30,11 +30,10 @@ func (l *loader) toml(d *draft, path string, data []byte, mode fs.FileMode) {
 	for _, sub := range t.tables("group") {
 		d.groups = append(d.groups, l.group(sub))
 	}
-	rules := t.tables("rule")
-	d.rules = make([]rule, 0, len(rules))
-	for _, sub := range rules {
-		d.rules = append(d.rules, l.rule(sub))
+	for _, sub := range t.tables("set") {
+		l.set(sub, &d.sets)
 	}
+	l.rules(t, d)
 	t.unknown()
 }
 

@@ -23,7 +23,9 @@ type draft struct {
 	cfg     *Config
 	raw     []rawTunnel
 	tunnels []policyTunnel // beside cfg.Tunnels
-	rules   []rule
+	sets    sets
+	rules   []classifier.Entry // whose exits stand in vias
+	vias    []setting
 	groups  []rawGroup
 	def     setting // default; not given: implicit
 }

@@ -35,6 +35,11 @@ func checkLabel(text string) error {
 // reserved are the names of the built-in exits.
 var reserved = []string{"direct", "drop", "reject"}
 
+var (
+	errReserved = errors.New("direct, drop and reject are exits of their own")
+	errSetName  = errors.New("the @ stands before the name only where a rule uses the set")
+)
+
 // checkName objects to what cannot name a tunnel or a group.
 func checkName(text string) error {
 	switch {
@@ -43,7 +48,7 @@ func checkName(text string) error {
 	case !name.MatchString(text):
 		return errors.New(nameRule)
 	case slices.Contains(reserved, text):
-		return errors.New("direct, drop and reject are exits of their own")
+		return errReserved
 	}
 	return nil
 }

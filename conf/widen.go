@@ -15,7 +15,7 @@ import (
 
 // widen sets Widened4 and Widened6, and objects to what no device can carry.
 func (l *loader) widen(d *draft, p *classifier.Policy) {
-	warned := map[classifier.ExitID]family{}
+	w := widening{l, reach{d.cfg, p.Sets, map[classifier.ExitID]coverage{}, map[reachKey]netip.Prefix{}}, &d.sets, map[classifier.ExitID]family{}}
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		if e.By == classifier.ByAllowedIPs {
@@ -26,12 +26,20 @@ func (l *loader) widen(d *draft, p *classifier.Policy) {
 			switch t := &d.cfg.Tunnels[n]; {
 			case d.tunnels[n].broken:
 			case len(t.Peers) == 1:
-				l.widenOne(t, e, id, warned)
+				w.one(t, e, id)
 			default:
-				l.covered(t, e)
+				w.covered(t, e, id)
 			}
 		}
 	}
+}
+
+// A widening is the state of widen.
+type widening struct {
+	*loader
+	reach
+	known  *sets
+	warned map[classifier.ExitID]family // what a tunnel was said to be widened to
 }
 
 // setCovers tells the exits what they can carry. A group carries what its first
@@ -77,9 +85,9 @@ func tunnelsBehind(p *classifier.Policy, id classifier.ExitID) (out []classifier
 
 // wants gives the families of the packets that an entry may send to t. Where
 // the entry does not say, it is the families that t has addresses of.
-func wants(t *Tunnel, e *classifier.Entry) family {
-	f := families(e.To) & families(e.From)
-	if f != both || len(e.To)+len(e.From) > 0 {
+func (w *widening) wants(t *Tunnel, e *classifier.Entry) family {
+	f := w.known.families(e.To, e.ToSets) & w.known.families(e.From, e.FromSets)
+	if f != both || len(e.To)+len(e.ToSets)+len(e.From)+len(e.FromSets) > 0 {
 		return f
 	}
 	if own := families(t.Addresses); own != 0 {
@@ -88,50 +96,51 @@ func wants(t *Tunnel, e *classifier.Entry) family {
 	return both
 }
 
-// widenOne widens a tunnel, and says so once per family where it changes what
-// the tunnel carries.
-func (l *loader) widenOne(t *Tunnel, e *classifier.Entry, id classifier.ExitID, warned map[classifier.ExitID]family) {
-	f := wants(t, e)
+// one widens a tunnel, and says so once per family where it changes what the
+// tunnel carries.
+func (w *widening) one(t *Tunnel, e *classifier.Entry, id classifier.ExitID) {
+	f := w.wants(t, e)
 	for _, one := range []family{v4, v6} {
-		if f&one == 0 || covers(t.allowed(), everything(one)) {
+		if f&one == 0 || w.of(id).holds(everything(one)) {
 			continue
 		}
 		t.Widened4 = t.Widened4 || one == v4
 		t.Widened6 = t.Widened6 || one == v6
-		if warned[id]&one != 0 || allCovered(t.allowed(), targets(e, one)) {
+		if w.warned[id]&one != 0 || w.inside(id, e, one) {
 			continue
 		}
-		warned[id] |= one
-		l.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), entryName(e))
+		w.warned[id] |= one
+		w.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), entryName(e))
 	}
 }
 
 // covered objects when policy sends a tunnel of several peers what none of them
-// takes.
-func (l *loader) covered(t *Tunnel, e *classifier.Entry) {
-	allowed := t.allowed()
+// takes. Where sets are excluded it stays silent: the packets will tell.
+func (w *widening) covered(t *Tunnel, e *classifier.Entry, id classifier.ExitID) {
+	if len(e.NotToSets) > 0 {
+		return
+	}
+	c := w.of(id)
+	if len(e.NotTo) > 0 {
+		c = newCoverage(t.allowed(), e.NotTo)
+	}
 	for _, to := range e.To {
-		if !covers(allowed, to) {
-			l.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", entryName(e), to, t.Name, prefixList(allowed))
+		if !c.holds(to) {
+			w.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", entryName(e), to, t.Name, prefixList(t.allowed()))
 			return
 		}
 	}
-	if f := wants(t, e); len(e.To) == 0 && !(f&v4 == 0 || covers(allowed, everything(v4))) {
-		l.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", entryName(e), t.Name, prefixList(allowed))
-	}
-}
-
-// targets are the destinations of one family that an entry matches.
-func targets(e *classifier.Entry, f family) (out []netip.Prefix) {
-	for _, p := range e.To {
-		if familyOf(p) == f {
-			out = append(out, p)
+	for _, s := range e.ToSets {
+		if p := w.beyond(id, s, both); p.IsValid() && len(e.NotTo) == 0 {
+			w.failf(e.Pos, "%s sends %s of set @%s to tunnel %s, whose peers allow only %s; name what they cover",
+				entryName(e), p, w.sets[s].Name, t.Name, prefixList(t.allowed()))
+			return
 		}
 	}
-	if len(e.To) == 0 {
-		out = append(out, everything(f))
+	all := len(e.To)+len(e.ToSets) == 0
+	if all && w.wants(t, e)&v4 != 0 && !c.holds(everything(v4)) {
+		w.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", entryName(e), t.Name, prefixList(t.allowed()))
 	}
-	return out
 }
 
 // entryName names an entry in a message.
@@ -170,43 +179,4 @@ func (t *Tunnel) covers() []netip.Prefix {
 	}
 	slices.SortFunc(out, netip.Prefix.Compare)
 	return slices.Compact(out)
-}
-
-func allCovered(list, targets []netip.Prefix) bool {
-	for _, p := range targets {
-		if !covers(list, p) {
-			return false
-		}
-	}
-	return true
-}
-
-// covers reports whether the union of list holds all of target. It halves the
-// target as long as something of the list lies inside it.
-func covers(list []netip.Prefix, target netip.Prefix) bool {
-	var inside []netip.Prefix
-	for _, p := range list {
-		if !p.Overlaps(target) {
-			continue
-		}
-		if p.Bits() <= target.Bits() {
-			return true
-		}
-		inside = append(inside, p)
-	}
-	if len(inside) < 2 {
-		return false
-	}
-	low, high := halves(target)
-	return covers(inside, low) && covers(inside, high)
-}
-
-// halves cuts a prefix, which is longer than nothing, in two.
-func halves(p netip.Prefix) (low, high netip.Prefix) {
-	bits := p.Bits() + 1
-	low = netip.PrefixFrom(p.Addr(), bits)
-	b := p.Addr().AsSlice()
-	b[(bits-1)/8] |= 0x80 >> ((bits - 1) % 8)
-	addr, _ := netip.AddrFromSlice(b)
-	return low, netip.PrefixFrom(addr, bits)
 }

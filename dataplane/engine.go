@@ -51,8 +51,26 @@ func New(t *TUN, o Options) *Engine {
 // plan names it.
 func (e *Engine) NewTunnel(o TunnelOptions) *Tunnel { return newTunnel(e, o) }
 
-// Swap publishes a plan. Flows keep the exit that they have.
-func (e *Engine) Swap(p *Plan) { e.plan.Store(p) }
+// Swap publishes a plan, which nothing may change from now on. Flows keep the
+// exit that they have for as long as it is there. One goroutine at a time may
+// call Swap and Repin.
+func (e *Engine) Swap(p *Plan) { e.publish(p, false) }
+
+// Repin publishes a plan, and has each flow ask it at its next packet from the
+// LAN. A flow that gets another exit begins anew there: a TCP connection is
+// reset.
+func (e *Engine) Repin(p *Plan) { e.publish(p, true) }
+
+func (e *Engine) publish(p *Plan, repin bool) {
+	if old := e.plan.Load(); old != nil {
+		p.Generation = old.Generation + 1
+		p.age = min(old.age, 254) + 1
+	}
+	if repin {
+		p.age = 0
+	}
+	e.plan.Store(p)
+}
 
 // Plan returns the plan in force. Nothing but Live may be changed in it.
 func (e *Engine) Plan() *Plan { return e.plan.Load() }

@@ -111,10 +111,12 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 }
 
 // decide returns the packet's flow: the one it belongs to, or a new one pinned
-// to the exit that policy answers.
+// to the exit that policy answers. A flow whose exit is gone, or that is to ask
+// again, gets the exit of a new one; if that is another, the flow is a new one.
 func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
 	v := &d.view
-	if flow, ok := d.flows.Out(b, v, d.now()); ok {
+	flow, known := d.flows.Out(b, v, d.now())
+	if known && (d.plan.keeps(&flow) || v.IsError || v.Frag == packet.Later) {
 		return flow, packet.OK
 	}
 	if v.IsError {
@@ -128,7 +130,13 @@ func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
 	if d.debug {
 		d.explain(verdict, exit)
 	}
-	pin := nat.Pin{Exit: uint16(exit), Entry: verdict.Entry, By: uint8(verdict.By)}
+	pin := nat.Pin{Exit: uint16(exit), Entry: verdict.Entry, By: uint8(verdict.By), Generation: d.plan.Generation}
+	if known && pin.Exit == flow.Exit && d.plan.carries(exit) {
+		return d.flows.Keep(flow, pin), packet.OK
+	}
+	if known {
+		d.flows.Drop(flow)
+	}
 	switch exit {
 	case classifier.Drop:
 		return nat.Flow{}, packet.PolicyDrop
@@ -144,6 +152,12 @@ func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
 		}
 		pin.Masquerade = t.opt.Masquerade
 		pin.Addr = t.opt.Address4
+	}
+	if known && v.Proto == packet.TCP && v.Flags&packet.SYN == 0 {
+		// The far end knows the connection by the address it had. The host
+		// learns at once that it is over, and makes a new one.
+		d.reject(b, lan)
+		return nat.Flow{}, packet.InvalidState
 	}
 	flow, why := d.flows.Open(b, v, pin, d.now())
 	if why == packet.NoFreePort || why == packet.FlowTableFull {

@@ -6,6 +6,7 @@ import (
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
+	"turnout/dataplane/nat"
 )
 
 // A Plan is everything that the dispatcher decides by. It is immutable but for
@@ -17,6 +18,21 @@ type Plan struct {
 	// for a group at this moment; it is the identity for all others.
 	Tunnels []*Tunnel
 	Live    []atomic.Uint32
+
+	// Generation numbers the plans of an engine, modulo 256; flows are pinned
+	// under it. Flows of more than age generations ago have to ask again.
+	Generation uint8
+	age        uint8
+}
+
+// carries reports whether id is an exit that takes packets.
+func (p *Plan) carries(id classifier.ExitID) bool {
+	return id == classifier.Direct || int(id) < len(p.Tunnels) && p.Tunnels[id] != nil
+}
+
+// keeps reports whether a flow goes on as it is pinned.
+func (p *Plan) keeps(f *nat.Flow) bool {
+	return p.Generation-f.Generation <= p.age && p.carries(classifier.ExitID(f.Exit))
 }
 
 // A Network is one prefix of the LAN, the gateway's own address on it, which is

@@ -9,9 +9,11 @@ import (
 	"turnout/conf"
 )
 
-const checkHelp = `Reads FILE as up would, and changes nothing. One line each for what is wrong and for
-what is doubtful, then what the configuration holds. Exit status 2 when something is
-wrong; with --strict also when something is doubtful.`
+const checkHelp = `Reads FILE as up would, and changes nothing. One line each for what is wrong, for what
+is doubtful (warning: lines that nothing reaches or that match nothing, tunnels that
+policy widens, ...) and for what is good to know (note: overlaps that only the order
+of two lines decides), then what the configuration holds. Exit status 2 when
+something is wrong; with --strict also when something is doubtful.`
 
 // A report is what check found.
 type report struct {
@@ -19,20 +21,31 @@ type report struct {
 	OK       bool           `json:"ok"`
 	Problems []finding      `json:"problems"`
 	Warnings []finding      `json:"warnings"`
+	Notes    []finding      `json:"notes"`
 	Tunnels  []tunnelCount  `json:"tunnels"`
 	Groups   []string       `json:"groups"`
 	Entries  map[string]int `json:"entries"` // by what decides: rule, route, allowed-ips, default
+	Sets     []setCount     `json:"sets"`
+	Table    *tableCost     `json:"table,omitempty"` // what the policy costs once compiled
 }
 
 type finding struct {
 	Text string `json:"text"`
 	At   string `json:"at"` // where, for a person: "file:line"
 	File string `json:"file"`
-	Line int    `json:"line"` // from 1; 0: the file as a whole
+	Line int    `json:"line"`           // from 1; 0: the file as a whole
+	Kind string `json:"kind,omitempty"` // of lint's findings, and "slow"
 }
 
-func newFinding(p conf.Problem) finding {
-	return finding{p.Text, p.Pos.String(), p.Pos.File, p.Pos.Line}
+func newFinding(p conf.Problem) finding { return findingAt(p.Pos, "", p.Text) }
+
+func findingAt(p classifier.Pos, kind, text string) finding {
+	return finding{text, p.String(), p.File, p.Line, kind}
+}
+
+type setCount struct {
+	Name     string `json:"name"`
+	Prefixes int    `json:"prefixes"`
 }
 
 type tunnelCount struct {
@@ -66,11 +79,13 @@ func check(e *env, args []string) int {
 }
 
 func examine(file string, o *options) report {
-	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Tunnels: []tunnelCount{},
-		Groups: []string{}, Entries: map[string]int{}}
+	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Notes: []finding{},
+		Tunnels: []tunnelCount{}, Groups: []string{}, Entries: map[string]int{}, Sets: []setCount{}}
+	defer frugal()()
 	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: conf.ForCheck})
+	var table *classifier.Table
 	if err == nil {
-		_, err = classifier.Compile(cfg.Policy)
+		table, err = classifier.Compile(cfg.Policy)
 	}
 	if err != nil {
 		r.Problems = findings(file, err)
@@ -79,6 +94,11 @@ func examine(file string, o *options) report {
 	r.OK = true
 	for _, w := range cfg.Warnings {
 		r.Warnings = append(r.Warnings, newFinding(w))
+	}
+	r.lint(cfg.Policy)
+	r.cost(table)
+	for _, s := range cfg.Policy.Sets {
+		r.Sets = append(r.Sets, setCount{s.Name, len(s.Prefixes)})
 	}
 	for _, t := range cfg.Tunnels {
 		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6})
@@ -110,9 +130,8 @@ func (r report) print(w io.Writer) {
 	for _, f := range r.Problems {
 		fmt.Fprintf(w, "%s: %s\n", f.At, f.Text)
 	}
-	for _, f := range r.Warnings {
-		fmt.Fprintf(w, "%s: warning: %s\n", f.At, f.Text)
-	}
+	printFindings(w, "warning", r.Warnings)
+	printFindings(w, "note", r.Notes)
 	if !r.OK {
 		fmt.Fprintf(w, "%s: not valid, %s\n", r.File, count(len(r.Problems), "problem"))
 		return
@@ -124,6 +143,10 @@ func (r report) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "tunnel %s: %s%s\n", t.Name, count(t.Peers, "peer"), widened)
 	}
+	for _, s := range r.Sets {
+		fmt.Fprintf(w, "set %s: %s\n", s.Name, count(s.Prefixes, "network"))
+	}
+	fmt.Fprintln(w, r.Table)
 	fmt.Fprintf(w, "%s: valid, %s, %s, %s, %s, %s\n", r.File, count(len(r.Tunnels), "tunnel"), count(len(r.Groups), "group"),
 		count(r.Entries["rule"], "rule"), count(r.Entries["route"], "route"), count(len(r.Warnings), "warning"))
 }

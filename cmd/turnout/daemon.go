@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"turnout/cmd/internal/control"
@@ -16,6 +18,10 @@ import (
 type gateway interface {
 	Status() control.Status
 	Explain(control.Query) control.Answer
+	ExplainAll(control.Batch) []control.Answer
+	// Reload changes to the policy of cfg, or goes on as before. Not at once
+	// from several goroutines.
+	Reload(cfg *conf.Config, repin bool) error
 	Done() <-chan error // a failure that the router cannot live with
 	Stop(keepGuard bool) error
 }
@@ -24,8 +30,11 @@ type gateway interface {
 // leaves its select, undoes everything, and says how that went.
 type daemon struct {
 	gateway
-	cfg     *conf.Config
 	log     *slog.Logger
+	read    func(file string) (*conf.Config, error) // as up did
+	hup     chan os.Signal
+	cfg     atomic.Pointer[conf.Config] // in force
+	changes sync.Mutex                  // one reload at a time
 	started time.Time
 	stops   chan bool     // keepGuard of who asks first
 	gone    chan struct{} // closed once stopped is set
@@ -33,8 +42,11 @@ type daemon struct {
 }
 
 func newDaemon(g gateway, cfg *conf.Config, log *slog.Logger) *daemon {
-	return &daemon{gateway: g, cfg: cfg, log: log, started: time.Now(),
+	d := &daemon{gateway: g, log: log, started: time.Now(), hup: make(chan os.Signal, 1),
 		stops: make(chan bool), gone: make(chan struct{})}
+	d.read = func(file string) (*conf.Config, error) { return load(file, new(options), conf.ForUp) }
+	d.cfg.Store(cfg)
+	return d
 }
 
 // run serves the control socket in runDir until ctx ends, somebody asks for
@@ -47,23 +59,13 @@ func (d *daemon) run(ctx context.Context, runDir string) error {
 	}
 	server := control.NewServer(d, d.log)
 	go server.Serve(l)
-	if err := runHooks(ctx, d.log, "post_up", d.cfg.Hooks.PostUp); err != nil {
+	if err := runHooks(ctx, d.log, "post_up", d.cfg.Load().Hooks.PostUp); err != nil {
 		d.log.Error("hook", "err", err)
 	}
 	notify("READY=1")
-	d.log.Info("ready", "tunnels", len(d.cfg.Tunnels), "lan", d.cfg.LAN.Interfaces)
+	d.log.Info("ready", "tunnels", len(d.cfg.Load().Tunnels), "lan", d.cfg.Load().LAN.Interfaces)
 
-	var keepGuard bool
-	var failure error
-	select {
-	case <-ctx.Done():
-		d.log.Info("stopping", "why", "signal")
-	case keepGuard = <-d.stops:
-		d.log.Info("stopping", "why", "asked to", "keep_guard", keepGuard)
-	case failure = <-d.gateway.Done():
-		keepGuard = true
-		d.log.Error("stopping; the LAN stays closed until the next up, or down", "err", failure)
-	}
+	keepGuard, failure := d.wait(ctx)
 	notify("STOPPING=1")
 	err = d.tearDown(keepGuard)
 
@@ -76,17 +78,36 @@ func (d *daemon) run(ctx context.Context, runDir string) error {
 	return err
 }
 
+// wait returns when it is time to end, and why.
+func (d *daemon) wait(ctx context.Context) (keepGuard bool, failure error) {
+	for {
+		select {
+		case <-ctx.Done():
+			d.log.Info("stopping", "why", "signal")
+			return false, nil
+		case keepGuard = <-d.stops:
+			d.log.Info("stopping", "why", "asked to", "keep_guard", keepGuard)
+			return keepGuard, nil
+		case failure = <-d.gateway.Done():
+			d.log.Error("stopping; the LAN stays closed until the next up, or down", "err", failure)
+			return true, failure
+		case <-d.hup:
+			d.Reload(control.ReloadRequest{}) // the log has what came of it
+		}
+	}
+}
+
 // tearDown stops the router between its hooks and lets Stop return.
 func (d *daemon) tearDown(keepGuard bool) error {
 	ctx := context.Background()
-	if err := runHooks(ctx, d.log, "pre_down", d.cfg.Hooks.PreDown); err != nil {
+	if err := runHooks(ctx, d.log, "pre_down", d.cfg.Load().Hooks.PreDown); err != nil {
 		d.log.Error("hook", "err", err)
 	}
 	d.stopped = d.gateway.Stop(keepGuard)
 	if d.stopped != nil {
 		d.stopped = fmt.Errorf("undoing what was done to the host: %w", d.stopped)
 	}
-	if err := runHooks(ctx, d.log, "post_down", d.cfg.Hooks.PostDown); err != nil {
+	if err := runHooks(ctx, d.log, "post_down", d.cfg.Load().Hooks.PostDown); err != nil {
 		d.log.Error("hook", "err", err)
 	}
 	close(d.gone)
@@ -106,7 +127,7 @@ func (d *daemon) Stop(keepGuard bool) error {
 // Status adds what the router does not know about its process.
 func (d *daemon) Status() control.Status {
 	s := d.gateway.Status()
-	s.Version, s.PID, s.File = buildVersion(), os.Getpid(), d.cfg.File
+	s.Version, s.PID, s.File = buildVersion(), os.Getpid(), d.cfg.Load().File
 	s.Started, s.Uptime = d.started, time.Since(d.started).Seconds()
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -20,10 +21,12 @@ import (
 
 // fakeGateway is a router that routes nothing and remembers how it ended.
 type fakeGateway struct {
-	done    chan error
-	stopErr error
-	mu      sync.Mutex
-	stops   []bool // keepGuard of each Stop
+	done      chan error
+	stopErr   error
+	mu        sync.Mutex
+	stops     []bool // keepGuard of each Stop
+	reloads   []string
+	reloadErr error
 }
 
 func (f *fakeGateway) Status() control.Status {
@@ -32,6 +35,20 @@ func (f *fakeGateway) Status() control.Status {
 
 func (f *fakeGateway) Explain(q control.Query) control.Answer {
 	return control.Answer{Exit: "direct", By: "default", To: q.To, From: q.To, Proto: "icmp"}
+}
+
+func (f *fakeGateway) ExplainAll(b control.Batch) (out []control.Answer) {
+	for _, q := range b.Queries {
+		out = append(out, f.Explain(q))
+	}
+	return out
+}
+
+func (f *fakeGateway) Reload(cfg *conf.Config, repin bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reloads = append(f.reloads, fmt.Sprint(cfg.File, " ", repin))
+	return f.reloadErr
 }
 
 func (f *fakeGateway) Done() <-chan error { return f.done }
@@ -67,6 +84,7 @@ type trial struct {
 	dir    string // the run directory, locked
 	log    buffer
 	cancel context.CancelFunc
+	hup    chan os.Signal
 	ended  chan error
 }
 
@@ -81,6 +99,7 @@ func start(t *testing.T, f *fakeGateway, hooks conf.Hooks) *trial {
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	d := newDaemon(f, &conf.Config{File: "home.toml", Hooks: hooks}, slog.New(slog.NewTextHandler(&r.log, nil)))
+	r.hup = d.hup
 	go func() {
 		defer unlock()
 		r.ended <- d.run(ctx, r.dir)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
@@ -15,7 +16,14 @@ import (
 
 const explainHelp = `With FILE it answers for that configuration, without touching the host; without
 FILE it asks the running router. Without --proto it asks for TCP when --port is
-given, else for a ping. Any verdict is exit status 0.`
+given, else for a ping. Any verdict is exit status 0.
+
+--flows reads one flow a line: from,to,proto,from_port,port,dscp. A first line
+with these names may give another order and leave some out; only to must have a
+value; # starts a comment. --pcap takes every flow of a capture, once, in the
+direction of its first packet. Both print an object a line, like that of --json,
+with at most 20 losers: those whose destination matches, when there are more;
+"more" counts the others, and --all lists them. "-" is standard input.`
 
 func explain(e *env, args []string) int {
 	fs := newFlags(e, "explain")
@@ -28,7 +36,16 @@ func explain(e *env, args []string) int {
 	fromPort := fs.Uint("from-port", 0, "source port `N`")
 	dscp := fs.Uint("dscp", 0, "DSCP `N`, 0 to 63")
 	asJSON := fs.Bool("json", false, "print one JSON object")
+	var b batch
+	fs.StringVar(&b.flows, "flows", "", "ask about each flow of this CSV `FILE`; JSON lines")
+	fs.StringVar(&b.pcap, "pcap", "", "ask about each flow of this capture `FILE`, pcap or pcapng; JSON lines")
+	fs.BoolVar(&b.all, "all", false, "with --flows and --pcap: every line that lost, however many")
 	files, err := fs.parse(args, 1)
+	if err == nil && b.asked() {
+		if err = fs.alone("flows", "pcap", "all", "lan", "run-dir", "state-dir", "log-level", "json"); err == nil {
+			return explainBatch(e, files, o, b)
+		}
+	}
 	if err == nil {
 		err = fill(&q, *proto, *port, *fromPort, *dscp)
 	}
@@ -55,17 +72,7 @@ func fill(q *control.Query, proto string, port, fromPort, dscp uint) error {
 		return usagef("--dscp %d is out of range, 0 to 63", dscp)
 	}
 	q.Port, q.FromPort, q.DSCP = uint16(port), uint16(fromPort), uint8(dscp)
-	switch {
-	case proto == "" && port != 0:
-		proto = "tcp"
-	case proto == "":
-		proto = "icmp"
-	}
-	var err error
-	if q.Proto, err = control.ParseProto(proto); err == nil {
-		err = q.Validate()
-	}
-	if err != nil {
+	if err := q.Complete(proto); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -80,11 +87,33 @@ func ask(files []string, o *options, q control.Query) (control.Answer, error) {
 	if err != nil {
 		return control.Answer{}, err
 	}
+	s, err := source(cfg)
+	if err != nil {
+		return control.Answer{}, err
+	}
+	return s.Explain(q), nil
+}
+
+// source answers for a configuration.
+func source(cfg *conf.Config) (offline.Source, error) {
 	table, err := classifier.Compile(cfg.Policy)
 	if err != nil {
-		return control.Answer{}, usageError{err}
+		return offline.Source{}, usageError{err}
 	}
-	return offline.Source{Table: table, LAN: cfg.LAN.Prefixes, Local: cfg.LAN.Local}.Explain(q), nil
+	return offline.Source{Table: table, LAN: cfg.LAN.Prefixes, Local: cfg.LAN.Local}, nil
+}
+
+// lostText puts in words how a line lost.
+func lostText(field string) string {
+	switch field {
+	case "later":
+		return "matches too, but comes later"
+	case "not destination", "not source":
+		return "excludes this " + strings.TrimPrefix(field, "not ")
+	case "tag":
+		return "the destination has no such tag"
+	}
+	return "other " + field
 }
 
 // printAnswer tells a person: the exit, the line, why, then what lost.
@@ -124,11 +153,7 @@ func printLost(out io.Writer, lost []control.Lost) {
 			continue
 		}
 		shown++
-		why := "other " + l.Lost
-		if l.Lost == "later" {
-			why = "matches too, but comes later"
-		}
-		fmt.Fprintf(out, "  %s: %s; %s\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), why)
+		fmt.Fprintf(out, "  %s: %s; %s\n", exitText(l.Exit, l.Tunnel, l.Group), lineText(l.Match), lostText(l.Lost))
 	}
 	if left := len(lost) - shown; left > 0 {
 		fmt.Fprintf(out, "  and %d more, which --json lists\n", left)

@@ -52,6 +52,16 @@ func (fs *flags) parse(args []string, max int) ([]string, error) {
 	return pos, nil
 }
 
+// alone refuses every flag that was given beside those that are allowed.
+func (fs *flags) alone(allowed ...string) (err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if !slices.Contains(allowed, f.Name) {
+			err = usagef("--%s does not go with many flows, which say it themselves", f.Name)
+		}
+	})
+	return err
+}
+
 // failed ends a verb whose arguments did not parse.
 func (fs *flags) failed(err error) int {
 	if errors.Is(err, flag.ErrHelp) {

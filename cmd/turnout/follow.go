@@ -42,7 +42,7 @@ func wait(ctx context.Context, d time.Duration) {
 // adapt makes what is in force fit what the host has now. What cannot be read,
 // such as a LAN interface that is gone, changes nothing: its hosts stay captured.
 func (r *router) adapt(ctx context.Context) {
-	found, err := lookAround(r.cfg)
+	found, err := lookAround(r.cfg.Load())
 	if ctx.Err() != nil {
 		return
 	}

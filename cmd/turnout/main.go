@@ -40,6 +40,7 @@ func verbs() []verb {
 	return []verb{
 		{"up", "FILE", "route the LAN as FILE says, until stopped", upHelp, up},
 		{"down", "", "stop the running router and undo what it did to the host", downHelp, down},
+		{"reload", "[FILE]", "have the running router decide by a changed policy", reloadHelp, reload},
 		{"status", "", "tunnels, peers, exits and drops of the running router", "", status},
 		{"explain", "[FILE] --to ADDR", "which exit a packet takes, and why", explainHelp, explain},
 		{"check", "FILE", "read a configuration and say what is wrong with it", checkHelp, check},

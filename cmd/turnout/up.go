@@ -15,8 +15,8 @@ import (
 )
 
 const upHelp = `FILE is a turnout.toml, or one wg-quick .conf together with --lan. Runs in the
-foreground and logs to standard error; SIGTERM, SIGINT, SIGHUP or turnout down end it
-and leave the host as it was. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
+foreground and logs to standard error; SIGTERM, SIGINT or turnout down end it and
+leave the host as it was; SIGHUP is turnout reload. Needs CAP_NET_ADMIN (root, sudo or the systemd unit).`
 
 func up(e *env, args []string) int {
 	fs := newFlags(e, "up")
@@ -69,24 +69,24 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("starting the router: %w", err)
 	}
-	return newDaemon(r, cfg, log).run(ctx, o.runDir)
+	d := newDaemon(r, cfg, log)
+	d.read = func(file string) (*conf.Config, error) { return load(file, o, conf.ForUp) }
+	signal.Notify(d.hup, syscall.SIGHUP)
+	defer signal.Stop(d.hup)
+	return d.run(ctx, o.runDir)
 }
 
 // untilSignal returns a context that ends when somebody wants an orderly end. A
-// terminal that goes is one, except under nohup. A log that nobody reads any
-// more is none: who is notified of SIGPIPE is not killed by it, and hooks do not
-// inherit that, as they would with Ignore.
+// log that nobody reads any more is none: who is notified of SIGPIPE is not
+// killed by it, and hooks do not inherit that, as they would with Ignore.
 func untilSignal() (context.Context, context.CancelFunc) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	ends := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
-	if !signal.Ignored(syscall.SIGHUP) {
-		ends = append(ends, syscall.SIGHUP)
-	}
-	return signal.NotifyContext(context.Background(), ends...)
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 }
 
 // load reads a configuration; whatever is wrong with it is the caller's to mend.
 func load(file string, o *options, p conf.Purpose) (*conf.Config, error) {
+	defer frugal()()
 	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: p})
 	if err != nil {
 		return nil, usageError{err}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"turnout/classifier"
@@ -27,10 +28,12 @@ type routerOptions struct {
 // WireGuard devices, put together. Its methods may be called from any
 // goroutine once startRouter returned it.
 type router struct {
-	cfg     *conf.Config
+	cfg     atomic.Pointer[conf.Config]
 	opt     routerOptions
 	engine  *dataplane.Engine
 	tunnels []*tunnel
+	reloads atomic.Uint64
+	near    atomic.Pointer[classifier.Near] // made when a batch is asked about
 	cancel  context.CancelFunc
 	done    chan error
 
@@ -52,7 +55,8 @@ type tunnel struct {
 // least behind, and undoes all of it when a step fails. When it returns, the
 // LAN is routed.
 func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*router, error) {
-	r := &router{cfg: cfg, opt: o, done: make(chan error, 1)}
+	r := &router{opt: o, done: make(chan error, 1)}
+	r.cfg.Store(cfg)
 	table, err := classifier.Compile(cfg.Policy)
 	if err != nil {
 		return nil, fmt.Errorf("compiling the policy of %s: %w", cfg.File, err)
@@ -91,13 +95,14 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 // setHost makes the host route the LAN into the TUN device. It reports whether
 // it found the LAN closed by a router that did not end in order.
 func (r *router) setHost(a surroundings) (adopted bool, err error) {
+	cfg := r.cfg.Load()
 	spec := host.Spec{
-		TUN: r.cfg.Host.TUN, MTU: a.lanMTU(),
-		Local: r.cfg.LAN.Local, Uplinks: a.uplinks,
-		Mark: r.cfg.Host.Mark, Mask: r.cfg.Host.Mask,
-		DirectMark: r.cfg.Host.DirectMark, DirectMask: r.cfg.Host.DirectMask,
-		Table: r.cfg.Host.Table, Priority: r.cfg.Host.Priority,
-		AdjustFirewall: r.cfg.Host.AdjustFirewall,
+		TUN: cfg.Host.TUN, MTU: a.lanMTU(),
+		Local: cfg.LAN.Local, Uplinks: a.uplinks,
+		Mark: cfg.Host.Mark, Mask: cfg.Host.Mask,
+		DirectMark: cfg.Host.DirectMark, DirectMask: cfg.Host.DirectMask,
+		Table: cfg.Host.Table, Priority: cfg.Host.Priority,
+		AdjustFirewall: cfg.Host.AdjustFirewall,
 		RunDir:         r.opt.RunDir, Log: r.opt.Log,
 	}
 	for _, l := range a.lan {
@@ -112,8 +117,9 @@ func (r *router) setHost(a surroundings) (adopted bool, err error) {
 
 // openTunnels starts a WireGuard device for each tunnel, in listed order.
 func (r *router) openTunnels(uplinks []string) error {
-	for i := range r.cfg.Tunnels {
-		c := &r.cfg.Tunnels[i]
+	cfg := r.cfg.Load()
+	for i := range cfg.Tunnels {
+		c := &cfg.Tunnels[i]
 		t := &tunnel{conf: c, exit: classifier.FirstNamed + classifier.ExitID(i), mtu: tunnelMTU(c, uplinks)}
 		own4, own6 := ownAddresses(c)
 		t.path = r.engine.NewTunnel(dataplane.TunnelOptions{
@@ -122,7 +128,7 @@ func (r *router) openTunnels(uplinks []string) error {
 			Masquerade: c.NAT == conf.Masquerade, Peers: len(c.Peers),
 		})
 		device, err := peers.Open(*c, peers.Options{
-			Mark: r.cfg.Host.Mark, Device: t.path, Sending: t.path.Sending, Sent: t.path.Sent, Log: r.opt.Log,
+			Mark: cfg.Host.Mark, Device: t.path, Sending: t.path.Sending, Sent: t.path.Sent, Log: r.opt.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("starting: %w", err)
@@ -174,7 +180,19 @@ func (r *router) Stop(keepGuard bool) error {
 }
 
 // Explain answers with the live table.
-func (r *router) Explain(q control.Query) control.Answer {
+func (r *router) Explain(q control.Query) control.Answer { return r.source().Explain(q) }
+
+// ExplainAll answers a batch with one live table.
+func (r *router) ExplainAll(b control.Batch) []control.Answer {
+	s := r.source()
+	if s.Near = r.near.Load(); s.Near == nil || s.Near.Table() != s.Table {
+		s.Near = classifier.NewNear(s.Table) // once for each policy, or twice
+		r.near.Store(s.Near)
+	}
+	return s.ExplainAll(b)
+}
+
+func (r *router) source() answering.Source {
 	plan := r.engine.Plan()
-	return answering.Source{Table: plan.Table, LAN: r.now().prefixes(), Local: r.cfg.LAN.Local, Live: plan.Resolve}.Explain(q)
+	return answering.Source{Table: plan.Table, LAN: r.now().prefixes(), Local: r.cfg.Load().LAN.Local, Live: plan.Resolve}
 }

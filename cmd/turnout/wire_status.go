@@ -9,7 +9,7 @@ import (
 
 // Status reads the counters of the data path and of every WireGuard device.
 func (r *router) Status() control.Status {
-	s := control.Status{TUN: r.cfg.Host.TUN, Flows: r.engine.Flows().Len(), Tunnels: []control.Tunnel{}, Drops: []control.Drop{}}
+	s := control.Status{TUN: r.cfg.Load().Host.TUN, Flows: r.engine.Flows().Len(), Tunnels: []control.Tunnel{}, Drops: []control.Drop{}}
 	for _, l := range r.now().lan {
 		s.LAN = append(s.LAN, control.LAN{Interface: l.name, Prefixes: l.prefixes()})
 	}

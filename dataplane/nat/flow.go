@@ -14,6 +14,7 @@ type Pin struct {
 	By         uint8       // classifier.By
 	Masquerade bool        // translate the LAN address to Addr
 	Addr       packet.Addr // the tunnel's own address, when Masquerade
+	Generation uint8       // of the policy that decided; Entry is an index in that one
 }
 
 // A Flow is a copy of what the table knows of one conversation at one moment.
@@ -45,6 +46,7 @@ type entry struct {
 	proto                     uint8
 	state                     State
 	by                        uint8
+	generation                uint8
 	tcp                       tracking
 	packets                   [2]uint32
 	bytes                     [2]uint64
@@ -68,6 +70,7 @@ func (e *entry) count(dir int, n uint16) {
 func (t *Table) copy(f *Flow, e *entry) {
 	b := &t.bindings.list[e.binding]
 	f.Exit, f.Entry, f.By, f.Masquerade, f.Addr = b.exit, e.line, e.by, b.masquerade, b.addr
+	f.Generation = e.generation
 	f.LAN, f.Remote = e.lan, e.remote
 	f.LANPort, f.RemotePort, f.Port = e.lanPort, e.remotePort, e.port
 	f.Proto, f.State = e.proto, e.state

@@ -13,7 +13,7 @@ import "turnout/classifier/packet"
 //
 // b and v are only read.
 func (t *Table) Open(b []byte, v *packet.View, p Pin, now Tick) (f Flow, r packet.Reason) {
-	e := entry{lan: v.Src, remote: v.Dst, proto: v.Proto, line: p.Entry, by: p.By}
+	e := entry{lan: v.Src, remote: v.Dst, proto: v.Proto, line: p.Entry, by: p.By, generation: p.Generation}
 	if r := e.start(b, v, p.Exit); r != packet.OK {
 		return f, r
 	}

@@ -48,6 +48,23 @@ func (c *Client) Explain(ctx context.Context, q Query) (Answer, error) {
 	return a, err
 }
 
+// ExplainAll asks the daemon's live table about the packets of a batch.
+func (c *Client) ExplainAll(ctx context.Context, b Batch) ([]Answer, error) {
+	var a []Answer
+	err := c.do(ctx, http.MethodPost, "/v1/explain/batch", b, &a, 30*time.Second)
+	if err == nil && len(a) != len(b.Queries) {
+		err = fmt.Errorf("the daemon gives %d answers to %d questions", len(a), len(b.Queries))
+	}
+	return a, err
+}
+
+// Reload asks the daemon to read its configuration again.
+func (c *Client) Reload(ctx context.Context, q ReloadRequest) (Reloaded, error) {
+	var r Reloaded
+	err := c.do(ctx, http.MethodPost, "/v1/reload", q, &r, stopTime+10*time.Second)
+	return r, err
+}
+
 // Stop asks the daemon to undo what it did to the host, and returns when it
 // has. The process may live a moment longer.
 func (c *Client) Stop(ctx context.Context, keepGuard bool) error {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -30,6 +31,20 @@ func (f *fakeDaemon) Status() Status { return f.status }
 func (f *fakeDaemon) Explain(q Query) Answer {
 	f.asked = q
 	return Answer{Exit: "tunnel", Tunnel: "sweden", By: "rule", Match: &Line{Text: "x", File: "t.toml", Line: 3}}
+}
+
+func (f *fakeDaemon) ExplainAll(b Batch) (out []Answer) {
+	for _, q := range b.Queries {
+		out = append(out, Answer{Exit: "direct", To: q.To, Port: q.Port})
+	}
+	return out
+}
+
+func (f *fakeDaemon) Reload(q ReloadRequest) (Reloaded, error) {
+	if q.File == "bad" {
+		return Reloaded{}, errors.New("bad:1: it is bad\nbad:2: all of it")
+	}
+	return Reloaded{File: q.File, Lines: 3, Warnings: []string{fmt.Sprint("repin ", q.Repin)}}, nil
 }
 
 func (f *fakeDaemon) Stop(keepGuard bool) error {
@@ -91,6 +106,46 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if !<-f.stopped {
 		t.Error("keep_guard was lost on the way")
+	}
+}
+
+func TestReload(t *testing.T) {
+	c := NewClient(serve(t, &fakeDaemon{}, nil))
+	got, err := c.Reload(t.Context(), ReloadRequest{File: "/x.toml", Repin: true})
+	if want := (Reloaded{File: "/x.toml", Lines: 3, Warnings: []string{"repin true"}}); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
+	}
+	if _, err := c.Reload(t.Context(), ReloadRequest{File: "bad"}); err == nil || !strings.Contains(err.Error(), "bad:1: it is bad\nbad:2: all of it") {
+		t.Errorf("a bad file: %v", err)
+	}
+	// One of the daemon's group names no file: a configuration runs commands.
+	c = NewClient(serve(t, &fakeDaemon{}, func(s *Server) { s.owns = func(peer) bool { return false } }))
+	if _, err := c.Reload(t.Context(), ReloadRequest{}); err != nil {
+		t.Errorf("the file in force: %v", err)
+	}
+	if _, err := c.Reload(t.Context(), ReloadRequest{File: "/x.toml"}); err == nil || !strings.Contains(err.Error(), "name no other") {
+		t.Errorf("another file: %v", err)
+	}
+}
+
+func TestBatch(t *testing.T) {
+	c := NewClient(serve(t, &fakeDaemon{}, nil))
+	q := Query{To: netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:5678"), From: netip.MustParseAddr("2001:db8:1234:5678:9abc:def0:1234:8765"), Proto: 17, FromPort: 65535, DSCP: 63}
+	var b Batch
+	for i := range MaxBatch {
+		q.Port = uint16(60000 + i)
+		b.Queries = append(b.Queries, q)
+	}
+	got, err := c.ExplainAll(t.Context(), b)
+	if err != nil || len(got) != MaxBatch || got[255].Port != 60255 {
+		t.Errorf("%d answers, %v", len(got), err)
+	}
+	b.Queries[7].Port = 0
+	if _, err := c.ExplainAll(t.Context(), b); err == nil || !strings.Contains(err.Error(), "query 8: ") {
+		t.Errorf("a wrong query: %v", err)
+	}
+	if err := (Batch{Queries: make([]Query, MaxBatch+1)}).Validate(); err == nil {
+		t.Error("too many queries are valid")
 	}
 }
 

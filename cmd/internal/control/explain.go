@@ -38,6 +38,44 @@ func (q Query) Validate() error {
 	return nil
 }
 
+// Complete sets the protocol by its name, or without one to TCP when there is a
+// destination port and to ICMP elsewhere, and validates q.
+func (q *Query) Complete(proto string) (err error) {
+	switch {
+	case proto == "" && q.Port != 0:
+		proto = "tcp"
+	case proto == "":
+		proto = "icmp"
+	}
+	if q.Proto, err = ParseProto(proto); err != nil {
+		return err
+	}
+	return q.Validate()
+}
+
+// MaxBatch is how many queries one request may ask.
+const MaxBatch = 256
+
+// A Batch asks about many packets at once, for their verdicts more than for
+// all that lost.
+type Batch struct {
+	Queries []Query `json:"queries"` // at most MaxBatch
+	All     bool    `json:"all,omitempty"`
+}
+
+// Validate says which query is wrong, and why.
+func (b Batch) Validate() error {
+	if len(b.Queries) > MaxBatch {
+		return fmt.Errorf("%d queries in one request; at most %d are allowed", len(b.Queries), MaxBatch)
+	}
+	for i, q := range b.Queries {
+		if err := q.Validate(); err != nil {
+			return fmt.Errorf("query %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
 // Answer says where a packet goes and why. Every verdict is an answer, also
 // one that drops the packet.
 type Answer struct {
@@ -49,7 +87,8 @@ type Answer struct {
 	Reason string `json:"reason,omitempty"` // why it is rejected although the line names another exit
 	Note   string `json:"note,omitempty"`   // what else happens to this packet
 
-	Considered []Lost `json:"considered"` // what lost, in the order of the policy
+	Considered []Lost `json:"considered"`     // what lost, in the order of the policy
+	More       int    `json:"more,omitempty"` // how many more lost, by their destination most of all
 
 	// The packet that was asked about, stand-ins included.
 	From     netip.Addr `json:"from"`

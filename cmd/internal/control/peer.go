@@ -66,9 +66,14 @@ func allowed(p peer) bool {
 	if !p.known {
 		return false
 	}
-	if p.uid == 0 || p.uid == uint32(os.Geteuid()) {
+	if owner(p) {
 		return true
 	}
 	own := uint32(os.Getegid())
 	return own != 0 && (p.gid == own || slices.Contains(p.groups, own))
+}
+
+// owner says who could do himself whatever the daemon can: root and its own user.
+func owner(p peer) bool {
+	return p.known && (p.uid == 0 || p.uid == uint32(os.Geteuid()))
 }

@@ -24,7 +24,11 @@ const maxRequest = 64 << 10 // bytes of a request's body; no request of ours com
 // goroutines at once.
 type Daemon interface {
 	Status() Status
-	Explain(Query) Answer // the query is valid
+	Explain(Query) Answer      // the query is valid
+	ExplainAll(Batch) []Answer // the batch is valid; an answer for each query
+	// Reload reads the configuration again and has the router decide by its
+	// policy. After an error the router goes on as before.
+	Reload(ReloadRequest) (Reloaded, error)
 	// Stop undoes what the daemon did to the host, but for the guard when
 	// keepGuard, and returns when that is done. The process ends soon after.
 	Stop(keepGuard bool) error
@@ -33,6 +37,23 @@ type Daemon interface {
 // StopRequest is the body of POST /v1/stop.
 type StopRequest struct {
 	KeepGuard bool `json:"keep_guard"`
+}
+
+// ReloadRequest is the body of POST /v1/reload.
+type ReloadRequest struct {
+	// File is the configuration to read, an absolute path; empty for the one
+	// that is in force. Only root and the daemon's own user may name one: a
+	// configuration can name commands to run.
+	File  string `json:"file,omitempty"`
+	Repin bool   `json:"repin,omitempty"` // have every flow ask the new policy
+}
+
+// Reloaded says what is in force after a reload.
+type Reloaded struct {
+	File     string   `json:"file"`
+	Lines    int      `json:"lines"` // of the policy
+	Flows    int      `json:"flows"` // conversations under way
+	Warnings []string `json:"warnings"`
 }
 
 // Listen makes the control socket in runDir. The caller holds the directory's
@@ -59,16 +80,19 @@ func Listen(runDir string) (net.Listener, error) {
 type Server struct {
 	daemon Daemon
 	log    *slog.Logger
-	allow  func(peer) bool
+	allow  func(peer) bool // may control the daemon
+	owns   func(peer) bool // may have it read any file
 	http   http.Server
 }
 
 // NewServer returns a server that is not yet listening.
 func NewServer(d Daemon, log *slog.Logger) *Server {
-	s := &Server{daemon: d, log: log, allow: allowed}
+	s := &Server{daemon: d, log: log, allow: allowed, owns: owner}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/explain", s.explain)
+	mux.HandleFunc("POST /v1/explain/batch", s.explainAll)
+	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("%s %s is not known to this version", r.Method, r.URL.Path))
@@ -126,6 +150,37 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, s.daemon.Explain(q))
+}
+
+func (s *Server) explainAll(w http.ResponseWriter, r *http.Request) {
+	var b Batch
+	if !decode(w, r, &b) {
+		return
+	}
+	if err := b.Validate(); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	reply(w, http.StatusOK, s.daemon.ExplainAll(b))
+}
+
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	var q ReloadRequest
+	if !decode(w, r, &q) {
+		return
+	}
+	if p, _ := r.Context().Value(peerKey{}).(peer); q.File != "" && !s.owns(p) {
+		refuse(w, http.StatusForbidden, fmt.Errorf("uid %d may reload the configuration in force, but name no other", p.uid))
+		return
+	}
+	c := http.NewResponseController(w)
+	c.SetWriteDeadline(time.Now().Add(stopTime + 5*time.Second))
+	done, err := s.daemon.Reload(q)
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, err)
+		return
+	}
+	reply(w, http.StatusOK, done)
 }
 
 // stopTime is how long an orderly stop may take, hooks included.

@@ -24,6 +24,9 @@ type Source struct {
 	// Live returns the member of a group that carries new flows now; nil means
 	// each group's first.
 	Live func(group classifier.ExitID) classifier.ExitID
+	// Near, of the same Table, spares ExplainAll a walk through a long policy
+	// for each packet; nil where only Explain is asked.
+	Near *classifier.Near
 }
 
 // Stand-ins for what a query leaves open: a host of the most common home
@@ -35,24 +38,57 @@ var (
 
 const standInPort = 49152
 
-// Explain answers q, which is valid.
+// Explain answers q, which is valid, with all that lost and what another
+// source would change.
 func (s Source) Explain(q control.Query) control.Answer {
 	asked := q
 	q = s.complete(q)
 	v := view(q)
 	e := s.Table.Explain(&v)
+	a := s.answer(q, e)
+	a.Depends = s.depends(asked, v, e.Entry)
+	a.Considered = s.allLost(e.Considered)
+	return a
+}
+
+// Near is how many losers an answer of ExplainAll has at most, unless all are
+// asked for.
+const Near = 20
+
+// ExplainAll answers each query of b, which is valid, as Explain does but for
+// Depends. Of many losers it gives the first of those that have the packet's
+// destination: the near misses.
+func (s Source) ExplainAll(b control.Batch) []control.Answer {
+	out := make([]control.Answer, len(b.Queries))
+	short := b.All || len(s.Table.Policy().Entries) <= Near+1
+	for i, q := range b.Queries {
+		q = s.complete(q)
+		v := view(q)
+		var e classifier.Explanation
+		more := 0
+		if short {
+			e = s.Table.Explain(&v)
+		} else {
+			e, more = s.Near.Explain(&v, Near)
+		}
+		out[i] = s.answer(q, e)
+		out[i].Considered, out[i].More = s.allLost(e.Considered), more
+	}
+	return out
+}
+
+// answer is all of an answer but what lost and what it depends on.
+func (s Source) answer(q control.Query, e classifier.Explanation) control.Answer {
 	a := control.Answer{
 		By:   e.By.String(),
 		From: q.From, FromPort: q.FromPort, To: q.To, Port: q.Port, DSCP: q.DSCP,
-		Proto:      control.ProtoName(q.Proto),
-		Considered: []control.Lost{},
-		Depends:    s.depends(asked, v, e.Entry),
-		Note:       s.note(q),
+		Proto:   control.ProtoName(q.Proto),
+		Depends: []control.Line{},
+		Note:    s.note(q),
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
-	p := s.Table.Policy()
 	if e.Entry >= 0 {
-		l := line(&p.Entries[e.Entry])
+		l := line(&s.Table.Policy().Entries[e.Entry])
 		a.Match = &l
 	}
 	switch {
@@ -63,10 +99,15 @@ func (s Source) Explain(q control.Query) control.Answer {
 	case e.Entry < 0:
 		a.Reason = packet.NoExit.String()
 	}
-	for _, l := range e.Considered {
-		a.Considered = append(a.Considered, s.lost(&p.Entries[l.Entry], l.Field))
-	}
 	return a
+}
+
+func (s Source) allLost(list []classifier.Lost) []control.Lost {
+	out := make([]control.Lost, len(list))
+	for i, l := range list {
+		out[i] = s.lost(&s.Table.Policy().Entries[l.Entry], l.Field)
+	}
+	return out
 }
 
 // complete fills in the stand-ins, and lets "icmp" mean the one of the
