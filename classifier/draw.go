@@ -38,15 +38,44 @@ func draw(p *Policy, v4 bool, ports *portDrawer, tags []uint32, with limits) (*d
 	return d, nil
 }
 
-// choose fills in asSets: the few largest sides, and whatever else would make
-// more boxes than there are lines to read.
+// A large is an entry whose addresses could be many boxes.
+type large struct {
+	entry  int32
+	side       // the larger one
+	needed int // boxes
+}
+
+// choose fills in asSets: the entries of the few largest sides, and whatever
+// else would make more boxes than there are lines to read.
 func (d *drawer) choose() {
-	type large struct {
-		entry        int32
-		side, needed int
+	list, lines := d.large()
+	slices.SortFunc(list, func(a, b large) int {
+		return cmp.Or(cmp.Compare(len(b.spans), len(a.spans)), cmp.Compare(a.entry, b.entry))
+	})
+	d.asSets = map[int32]bool{}
+	chosen := map[string]bool{}
+	for _, l := range list {
+		if chosen[l.key] || len(chosen) < d.limits.bigSides && len(l.spans) >= d.limits.bigSide {
+			chosen[l.key], d.asSets[l.entry] = true, true
+		}
 	}
-	var list []large
-	lines := 0
+	slices.SortFunc(list, func(a, b large) int {
+		return cmp.Or(cmp.Compare(a.needed, b.needed), cmp.Compare(a.entry, b.entry))
+	})
+	room := d.limits.room + 2*lines
+	for _, l := range list {
+		if d.asSets[l.entry] {
+			continue
+		}
+		if room -= l.needed; room < 0 {
+			d.asSets[l.entry] = true
+		}
+	}
+}
+
+// large returns the entries that could be many boxes, and how many lines the
+// policy has, those of sets included.
+func (d *drawer) large() (list []large, lines int) {
 	for i := range d.p.Sets {
 		lines += len(d.p.Sets[i].Prefixes)
 	}
@@ -56,24 +85,16 @@ func (d *drawer) choose() {
 		if e.plain(d.limits.few) {
 			continue
 		}
-		to, from := len(d.side(e.to()).spans), len(d.side(e.from()).spans)
-		if n := to * from * e.others(); n > d.limits.few {
-			list = append(list, large{int32(i), max(to, from), n})
+		to, from := d.side(e.to()), d.side(e.from())
+		l := large{int32(i), to, len(to.spans) * len(from.spans) * e.others()}
+		if len(from.spans) > len(to.spans) {
+			l.side = from
+		}
+		if l.needed > d.limits.few {
+			list = append(list, l)
 		}
 	}
-	slices.SortFunc(list, func(a, b large) int { return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.entry, b.entry)) })
-	d.asSets = map[int32]bool{}
-	for n := 0; n < len(list) && n < d.limits.bigSides && list[0].side >= d.limits.bigSide; n++ {
-		d.asSets[list[0].entry] = true
-		list = list[1:]
-	}
-	slices.SortFunc(list, func(a, b large) int { return cmp.Or(cmp.Compare(a.needed, b.needed), cmp.Compare(a.entry, b.entry)) })
-	room := d.limits.room + 2*lines
-	for _, l := range list {
-		if room -= l.needed; room < 0 {
-			d.asSets[l.entry] = true
-		}
-	}
+	return list, lines
 }
 
 // plain reports whether e surely makes few boxes.

@@ -16,12 +16,17 @@ func (p *plane) extra(i uint32, k *key, v *packet.View) bool {
 		x.fromSet != 0 && !p.portSets[x.fromSet-1].has(v.SrcPort) {
 		return false
 	}
-	return (x.dstSet == 0 || p.inSet(x.dstSet, v.Dst)) && (x.srcSet == 0 || p.inSet(x.srcSet, v.Src))
+	return (x.dstSet == 0 || p.inSet(x.dstSet, v.Dst, &k.dstIn)) &&
+		(x.srcSet == 0 || p.inSet(x.srcSet, v.Src, &k.srcIn))
 }
 
-// inSet reports whether a is in the address set of a number from 1.
-func (p *plane) inSet(number uint32, a packet.Addr) bool {
-	n := p.sets.find(a)
+// inSet reports whether a is in the address set of a number from 1. It keeps
+// in at where a is, for the next entry that asks.
+func (p *plane) inSet(number uint32, a packet.Addr, at *uint32) bool {
+	if *at == 0 {
+		*at = p.sets.find(a) + 1
+	}
+	n := *at - 1
 	return p.bits[number-1][n>>6]>>(n&63)&1 != 0
 }
 

@@ -70,6 +70,10 @@ type node struct {
 type key struct {
 	at   [8]uint32 // by dim; 8 and not dims, so that a masked index is in bounds
 	bits uint32    // what packed.mask is about
+
+	// The intervals of the addresses among the edges of the sets, plus one; 0
+	// until an entry asks.
+	dstIn, srcIn uint32
 }
 
 // nothing is larger than any entry's index.

@@ -2,8 +2,8 @@ package classifier
 
 import "unsafe"
 
-// A Report is what a table costs. The worst path is over all packets that
-// there can be, of the family that is worse off: a real packet may never see it.
+// A Report is what a table costs. The worst path is over all packets of both
+// families that there can be: a real packet may never see it.
 type Report struct {
 	Entries  int // lines of the policy
 	Boxes    int // combinations of their lists, of both families
@@ -25,11 +25,7 @@ func (t *Table) Report() Report {
 		c := &t.covers[i]
 		r.Bytes += size(c.v4.in) + c.v4.bytes() + size(c.v6.in) + c.v6.bytes()
 	}
-	worst := &t.v4
-	if t.v6.compared > t.v4.compared {
-		worst = &t.v6
-	}
-	r.Compared, r.Depth = worst.compared, worst.depth
+	r.Compared, r.Depth = max(t.v4.compared, t.v6.compared), max(t.v4.depth, t.v6.depth)
 	return r
 }
 

@@ -17,32 +17,32 @@ func length4(header, total, size int) Reason {
 	return BadLength
 }
 
-// badFirst tells by its first octet what an address may not be on a wire: "this
-// network" and loopback neither end, multicast and class E not the source
-// (RFC 6890, RFC 1122 3.2.1.3).
-var badFirst = func() (t [256]uint8) {
-	t[0], t[127] = badSource|badDestination, badSource|badDestination
-	for i := 224; i < 256; i++ {
-		t[i] = badSource
-	}
-	return t
-}()
-
-const (
-	badSource = 1 << iota
-	badDestination
+// noSource and noDestination tell by its first octet what an address may not
+// be on a wire: "this network" and loopback neither end, multicast and class E
+// not the source (RFC 6890, RFC 1122 3.2.1.3).
+var (
+	noSource = func() (t [256]bool) {
+		t[0], t[127] = true, true
+		for i := 224; i < 256; i++ {
+			t[i] = true
+		}
+		return t
+	}()
+	noDestination = [256]bool{0: true, 127: true}
 )
 
-// rare4 judges what few packets have: options, and flags or an offset that are
-// not those of a whole packet.
+// rare4 reads on where an IPv4 packet is as few are: options in a header of n
+// bytes, or flags and an offset that are not those of a whole packet.
 func (v *View) rare4(b []byte, n int, frag uint16) Reason {
 	if n > 20 && !ipOptions(b[20:n]) {
 		return BadOption
 	}
-	if frag&^flagDF == 0 {
-		return OK
+	if frag&^flagDF != 0 {
+		if r := v.fragment4(frag, n); r != OK || v.Frag == Later {
+			return r
+		}
 	}
-	return v.fragment4(frag, n)
+	return v.transport(b[n:], n, v.Proto)
 }
 
 // fragment4 reads flags and offset that are not those of a whole packet.

@@ -18,45 +18,34 @@ const (
 	maxExtensionBytes = 256
 )
 
-// decode6 reads an IPv6 header and its extensions into v, which is zero, and
-// returns where the transport header stands.
-func (v *View) decode6(b []byte) (l4 int, r Reason) {
-	if len(b) < 40 {
-		return 0, BadLength
-	}
-	// In int, because the sum of a hostile length and 40 wraps in 16 bits.
-	total := 40 + int(be16(b[4:]))
-	if total > len(b) || total > 65535 {
-		return 0, BadLength
-	}
-	src, dst := addr16(b[8:24]), addr16(b[24:40])
-	if bad6(src) || src.Hi>>56 == 0xff || bad6(dst) || src == dst {
-		return 0, BadAddress
-	}
-	v.Src, v.Dst = src, dst
-	v.Version, v.Len = 6, uint16(total)
-	v.TOS, v.TTL, v.Proto = b[0]<<4|b[1]>>4, b[7], b[6]
-	v.DF = true // no router fragments IPv6
-	if v.TTL == 0 {
-		return 0, BadHeader
-	}
-	switch v.Proto {
-	case TCP, UDP, ICMPv6:
-		return 40, OK
-	}
-	return v.extensions(b[:total])
-}
-
 // addr16 reads 16 bytes.
 func addr16(b []byte) Addr {
 	return Addr{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:16])}
 }
 
-// bad6 says of an address what no forwarded packet may have at either end:
-// unspecified, loopback, IPv4-mapped (which our own tables would take for
-// IPv4) and link-local (RFC 4291, 2.5).
-func bad6(a Addr) bool {
+// odd6 tells by its first octet whether an IPv6 address may be one that bad6
+// refuses. Those of hosts begin otherwise.
+var odd6 = [256]bool{0: true, 0xfe: true, 0xff: true}
+
+// bad6 reports whether no forwarded packet may go from src to dst: to or from
+// the unspecified address, loopback, IPv4-mapped addresses (which our own
+// tables would take for IPv4) and link-local ones, and from multicast (RFC
+// 4291, 2.5).
+func bad6(src, dst Addr) bool {
+	return src.Hi>>56 == 0xff || local6(src) || local6(dst)
+}
+
+func local6(a Addr) bool {
 	return a.Hi == 0 && (a.Lo <= 1 || a.Lo>>32 == 0xffff) || a.Hi>>54 == 0xfe80>>6
+}
+
+// rare6 reads on where an IPv6 header is not followed by what nearly all are.
+func (v *View) rare6(b []byte) Reason {
+	l4, r := v.extensions(b)
+	if r != OK || v.Frag == Later {
+		return r
+	}
+	return v.transport(b[l4:], l4, v.Proto)
 }
 
 // extensions walks from the IPv6 header to the transport header, sets
