@@ -27,12 +27,6 @@ func TestHostIsRestored(t *testing.T) {
 					t.Errorf("the daemon ends with status %d, %v", status, err)
 				}
 			}},
-			{"SIGHUP, as when the terminal goes", func(t *testing.T, r *run) {
-				syscall.Kill(r.Daemon.PID(), syscall.SIGHUP)
-				if status, err := r.Daemon.Wait(10 * time.Second); err != nil || status != 0 {
-					t.Errorf("the daemon ends with status %d, %v", status, err)
-				}
-			}},
 			{"down", down},
 			{"down after kill -9", func(t *testing.T, r *run) {
 				r.Daemon.Kill()

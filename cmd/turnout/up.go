@@ -77,10 +77,11 @@ func runUp(cfg *conf.Config, o *options, log *slog.Logger) error {
 }
 
 // untilSignal returns a context that ends when somebody wants an orderly end. A
-// log that nobody reads any more is none: who is notified of SIGPIPE is not
-// killed by it, and hooks do not inherit that, as they would with Ignore.
+// terminal that goes is none, nor is a log that nobody reads any more: who is
+// notified of SIGHUP and SIGPIPE is not killed by them, and hooks do not inherit
+// that, as they would with Ignore.
 func untilSignal() (context.Context, context.CancelFunc) {
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
 	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 }
 
