@@ -49,14 +49,23 @@ func TestTagsAgainstMap(t *testing.T) {
 // TestTagsForgetfulTableStaysSmall: addresses come and go for ever.
 func TestTagsForgetfulTableStaysSmall(t *testing.T) {
 	var tags Tags
+	var last *tagSlots
+	copies := 0
 	for i := range uint32(200_000) {
 		tags.Set(packet.Addr4(i), i)
+		if s := tags.slots.Load(); s != last {
+			last = s
+			copies++
+		}
 		if i >= 10 {
 			tags.Forget(packet.Addr4(i - 10))
 		}
 	}
 	if n := len(tags.slots.Load().slot); n > 2*minTagSlots {
 		t.Errorf("%d slots for 10 addresses", n)
+	}
+	if copies > 20_000 {
+		t.Errorf("copied %d times in 200,000", copies)
 	}
 }
 

@@ -1,8 +1,11 @@
 package classifier
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
+
+	"turnout/classifier/packet"
 )
 
 // TestVerify passes every table that is right, and finds one that is not.
@@ -55,5 +58,26 @@ func TestVerifyFindsAWrongTable(t *testing.T) {
 	wrong.policy.Entries[3], wrong.policy.Entries[99] = wrong.policy.Entries[99], wrong.policy.Entries[3]
 	if err := wrong.Verify(2000, 1); err == nil || !strings.Contains(err.Error(), "seed 1") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWinnersTellFamiliesApart: the numbers of IPv4 addresses are among those
+// of ::/1, and no IPv4 address is in it.
+func TestWinnersTellFamiliesApart(t *testing.T) {
+	half := netip.MustParsePrefix("::/1")
+	p := &Policy{Exits: three, Sets: []Set{{Prefixes: []netip.Prefix{half}}}, Entries: []Entry{
+		{Exit: Drop, ToSets: []int{0}}, {Exit: Drop, FromSets: []int{0}},
+		{Exit: Reject, To: []netip.Prefix{half}}, {Exit: Direct, NotToSets: []int{0}},
+	}}
+	table := mustCompile(t, p)
+	v := view4("8.8.8.8", packet.TCP, 443, true)
+	if won := p.winners([]packet.View{*v}, nil)[0]; won != 3 {
+		t.Errorf("entry %d", won)
+	}
+	if got := table.Lookup(v); got.Entry != 3 {
+		t.Errorf("%+v", got)
+	}
+	if err := table.Verify(500, 1); err != nil {
+		t.Error(err)
 	}
 }
