@@ -6,7 +6,7 @@ FUZZTIME    ?= 30s
 SOAK        ?= 20
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test vet deps bench lint fuzz soak clean
+.PHONY: build demo test vet deps bench lint fuzz soak mutate clean
 
 # A static binary runs on any Linux of its architecture.
 build:
@@ -44,9 +44,14 @@ fuzz:
 		done; done
 
 # The namespace tests again and again, each time with other seeds, and with
-# transfers of 1 GiB each way.
+# transfers of 1 GiB each way; then the classifier's differential tests in full.
 soak: deps
 	TURNOUT_BULK=1GiB $(GO) test -timeout 0 -count $(SOAK) ./tests/...
+	TURNOUT_CHECKS=2000000 $(GO) test -v -timeout 0 -run Differential ./classifier
+
+# Plants faults in the classifier and sees that its tests find each.
+mutate:
+	$(GO) run ./classifier/mutate -out classifier/MUTATIONS.md
 
 clean:
 	rm -rf bin

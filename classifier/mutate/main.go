@@ -28,7 +28,11 @@ type mutation struct {
 }
 
 // perFault bounds the tests of one fault: one that loops for ever is found too.
-const perFault = 3 * time.Minute
+// The test program ends itself; the go command has a little longer.
+const (
+	perFault = 2 * time.Minute
+	grace    = 30 * time.Second
+)
 
 func main() {
 	only := flag.String("only", "", "plant only the faults whose file or text has this in it")
@@ -125,9 +129,9 @@ var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\w+)|^panic: (.*)$|^(fatal 
 
 // test runs the tests over an overlay.
 func test(overlay string) (by string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), perFault)
+	ctx, cancel := context.WithTimeout(context.Background(), perFault+grace)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-failfast", "-count=1",
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-failfast", "-count=1", "-timeout", perFault.String(),
 		"-skip", "TestHotFunctions", "./classifier", "-seed", "1")
 	out, err := cmd.CombinedOutput()
 	if err == nil {
