@@ -10,6 +10,8 @@ const (
 
 // length4 names what is wrong between three lengths: of the header, of the
 // packet by its header, and of what is there.
+//
+//go:noinline
 func length4(header, total, size int) Reason {
 	if header < 20 || total < header && header <= size {
 		return BadHeader
