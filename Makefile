@@ -6,7 +6,7 @@ FUZZTIME    ?= 30s
 SOAK        ?= 20
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test vet deps bench lint fuzz soak mutate clean
+.PHONY: build demo test vet deps bench bench-classifier lint fuzz soak mutate clean
 
 # A static binary runs on any Linux of its architecture.
 build:
@@ -29,8 +29,12 @@ vet:
 deps:
 	@./.ci/deps
 
-bench:
+bench: bench-classifier
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# The classifier's figures beside the machine's own, recorded.
+bench-classifier:
+	TURNOUT_BENCH=$(CURDIR)/bench/results/classifier.md $(GO) test -count=1 -run TestClassifierFigures ./bench
 
 lint: vet
 	$(GO) run $(STATICCHECK) ./...
