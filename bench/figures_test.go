@@ -42,9 +42,23 @@ func TestClassifierFigures(t *testing.T) {
 			t.Errorf("%s takes %.4g ns, target %.4g", f.name, f.median(), target)
 		}
 	}
+	memory(t, &out)
 	t.Log("\n" + out.String())
 	if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
 		t.Error(err)
+	}
+}
+
+// memory writes what tables take. It does not depend on the machine.
+func memory(t *testing.T, out *strings.Builder) {
+	fmt.Fprintf(out, "\n| memory, router | figure | target |\n|---|---|---|\n")
+	for _, n := range []int{10_000, 100_000} {
+		perRule, allocated := memoryOf(t, n)
+		fmt.Fprintf(out, "| table, %d rules | %d bytes a rule | %s |\n", n, perRule, "135 at 100000")
+		fmt.Fprintf(out, "| allocated while compiling %d rules | %d MB | %s |\n", n, allocated/1e6, "100 at 100000")
+		if perRule > 135 || allocated > 100e6 {
+			t.Errorf("%d rules take %d bytes each, and %d to compile", n, perRule, allocated)
+		}
 	}
 }
 
@@ -76,11 +90,20 @@ func processor() string {
 	return runtime.GOARCH
 }
 
+// given returns stand when the variable is set: what it is set to is of one
+// machine only.
+func given(variable, stand string) string {
+	if os.Getenv(variable) == "" {
+		return ""
+	}
+	return stand
+}
+
 // command is the one that makes this file again, at the commit it is of.
 func command() string {
 	at := ""
 	if b, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output(); err == nil {
 		at = " # at " + strings.TrimSpace(string(b))
 	}
-	return "make bench-classifier" + at
+	return "TURNOUT_CLASSBENCH=" + given("TURNOUT_CLASSBENCH", "DIR") + " make bench-classifier" + at
 }
