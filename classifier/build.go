@@ -28,7 +28,6 @@ var emptyTree = subtree{way: way{min: nothing}}
 // A level is the scratch memory of one split, kept for the next at its depth.
 type level struct {
 	one, two sweep
-	best     *sweep
 	list     []int32
 	full     []bool  // by box: it matches all that reaches it through this split
 	active   []int32 // boxes of the interval, as positions in list
