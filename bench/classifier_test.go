@@ -47,6 +47,7 @@ func classifierFigures(t testing.TB) []*figure {
 		out = append(out, f)
 	}
 	out = append(out, lookupFigure(t, "overlapping, 10000 rules", ruleset.Overlapping(r, 10_000), 0))
+	out = append(out, setFigure(t))
 	out = append(out, classBenchFigures(t)...)
 	return append(out, learnFigure())
 }
@@ -83,7 +84,32 @@ func classBenchFigures(t testing.TB) (out []*figure) {
 const packets = 1 << 17
 
 func lookupFigure(t testing.TB, name string, rules []ruleset.Rule, target float64) *figure {
-	table, err := classifier.Compile(policyOf(rules))
+	return policyFigure(t, name, rules, policyOf(rules), target)
+}
+
+// setFigure looks up in 1,000 rules behind ten that name a set of 100,000
+// prefixes.
+func setFigure(t testing.TB) *figure {
+	r := rand.New(rand.NewPCG(1, 2))
+	rules := ruleset.Router(r, 1000)
+	p := policyOf(rules)
+	var set classifier.Set
+	for _, x := range ruleset.Router(r, 200_000) {
+		if x.Dst.Bits() > 0 && len(set.Prefixes) < 100_000 {
+			set.Prefixes = append(set.Prefixes, x.Dst)
+		}
+	}
+	p.Sets = []classifier.Set{set}
+	for i := range 10 {
+		port := uint16(1000 * i)
+		p.Entries = append([]classifier.Entry{{Exit: classifier.Drop, ToSets: []int{0}, Protos: []uint8{packet.TCP}, Ports: []classifier.PortRange{{Lo: port, Hi: port + 500}}}}, p.Entries...)
+	}
+	return policyFigure(t, "router, 1000 rules, set of 100000", rules, p, 0)
+}
+
+// policyFigure looks up what matches rules in a policy.
+func policyFigure(t testing.TB, name string, rules []ruleset.Rule, p *classifier.Policy, target float64) *figure {
+	table, err := classifier.Compile(p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,9 @@ type level struct {
 	one, two sweep
 	list     []int32
 	full     []bool  // by box: it matches all that reaches it through this split
-	active   []int32 // boxes of the interval, as positions in list
+	active   []int32 // boxes of the interval, as positions in list, in order
+	before   []int32 // the memory of the interval before
+	ended    []bool  // by box
 	child    []int32
 	rest     []int32
 	cuts     []cut
@@ -164,6 +166,8 @@ func (b *builder) split(l *level, s *sweep, list []int32, r *region, copies floa
 func (b *builder) children(l *level, s *sweep, inside *region, copies float64, depth int) (worst subtree) {
 	l.cuts, l.active, l.lists = l.cuts[:0], l.active[:0], l.lists[:0]
 	l.made = map[uint64]made{}
+	l.ended = grown(l.ended, s.n)
+	clear(l.ended)
 	for i := range s.n {
 		if s.stays(i) && s.first[i] == 0 {
 			l.active = append(l.active, int32(i))
@@ -171,18 +175,11 @@ func (b *builder) children(l *level, s *sweep, inside *region, copies float64, d
 	}
 	e := 0
 	for _, at := range s.at {
-		for ; e < len(s.events) && uint32(s.events[e]>>32) == at; e++ {
-			i := int32(uint32(s.events[e]) >> 1)
-			if !s.stays(int(i)) {
-				continue
-			}
-			k, _ := slices.BinarySearch(l.active, i)
-			if s.events[e]&1 != 0 {
-				l.active = slices.Delete(l.active, k, k+1)
-			} else {
-				l.active = slices.Insert(l.active, k, i)
-			}
+		from := e
+		for e < len(s.events) && uint32(s.events[e]>>32) == at {
+			e++
 		}
+		l.advance(s, s.events[from:e])
 		t := b.child(l, inside, copies, depth)
 		worst.compared, worst.depth = max(worst.compared, t.compared), max(worst.depth, t.depth)
 		if n := len(l.cuts); n == 0 || l.cuts[n-1].way != t.way {
@@ -190,6 +187,35 @@ func (b *builder) children(l *level, s *sweep, inside *region, copies float64, d
 		}
 	}
 	return worst
+}
+
+// advance brings active from one interval to the next, by what happens between
+// the two. Its time is what stays in the intervals, however much ends in one place.
+func (l *level) advance(s *sweep, events []uint64) {
+	if len(events) == 0 {
+		return
+	}
+	for _, e := range events {
+		if e&1 != 0 {
+			l.ended[uint32(e)>>1] = true
+		}
+	}
+	now, k := l.before[:0], 0
+	keep := func(below int32) {
+		for ; k < len(l.active) && l.active[k] < below; k++ {
+			if !l.ended[l.active[k]] {
+				now = append(now, l.active[k])
+			}
+		}
+	}
+	for _, e := range events { // those of one place are in order of priority
+		if i := int32(uint32(e) >> 1); e&1 == 0 && s.stays(int(i)) {
+			keep(i)
+			now = append(now, i)
+		}
+	}
+	keep(math.MaxInt32)
+	l.active, l.before = now, l.active
 }
 
 // child returns the subtree of the active boxes, built now or before.
