@@ -31,10 +31,14 @@ const (
 	SpoofedSource
 	NotLANDestination
 	NoFlow
+	NotAccepted
+	NoRelay
 	InvalidState
 	FlowTableFull
+	HostLimit
 	NoFreePort
 	FragmentUnknown
+	FragmentOverlap
 	FragmentLimit
 	// The path.
 	TooBig
@@ -70,10 +74,14 @@ var reasons = [NumReasons]struct{ name, text string }{
 	SpoofedSource:     {"spoofed-source", "a tunnel sent a packet with a source it may not use"},
 	NotLANDestination: {"not-lan-destination", "a tunnel sent a packet that is not for the LAN"},
 	NoFlow:            {"no-flow", "nothing on the LAN asked for it"},
+	NotAccepted:       {"not-accepted", "the tunnel's hosts may not start this conversation"},
+	NoRelay:           {"no-relay", "a tunnel's packet that policy sends to no tunnel"},
 	InvalidState:      {"invalid-state", "it cannot start a conversation"},
 	FlowTableFull:     {"flow-table-full", "the flow table is full"},
+	HostLimit:         {"host-limit", "the host has all the conversations that one host may have"},
 	NoFreePort:        {"no-free-port", "the tunnel's address has no free port left"},
 	FragmentUnknown:   {"fragment-unknown", "the first fragment was never seen"},
+	FragmentOverlap:   {"fragment-overlap", "fragments of one datagram contradict each other"},
 	FragmentLimit:     {"fragment-limit", "too many datagrams in fragments at once"},
 	TooBig:            {"too-big", "larger than the tunnel's MTU and not to be fragmented"},
 	TTLExpired:        {"ttl-expired", "its TTL ran out"},
