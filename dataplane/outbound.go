@@ -115,7 +115,7 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 // again, gets the exit of a new one; if that is another, the flow is a new one.
 func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
 	v := &d.view
-	flow, known := d.flows.Out(b, v, d.now())
+	flow, known := d.flows.Out(b, v, nat.LAN, d.now())
 	if known && (d.plan.keeps(&flow) || v.IsError || v.Frag == packet.Later) {
 		return flow, packet.OK
 	}
@@ -159,7 +159,7 @@ func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
 		d.reject(b, lan)
 		return nat.Flow{}, packet.InvalidState
 	}
-	flow, why := d.flows.Open(b, v, pin, d.now())
+	flow, why := d.flows.Open(b, v, nat.LAN, pin, d.now())
 	if why == packet.NoFreePort || why == packet.FlowTableFull {
 		d.unreachable(b, lan)
 	}

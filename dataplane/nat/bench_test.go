@@ -37,7 +37,7 @@ func (c *crowd) flow(i uint32) *packet.View {
 
 func (c *crowd) open(tb testing.TB, t *Table, from, to uint32, pin Pin) {
 	for i := from; i < to; i++ {
-		if _, r := t.Open(c.b, c.flow(i), pin, 1); r != packet.OK {
+		if _, r := t.Open(c.b, c.flow(i), LAN, pin, 1); r != packet.OK {
 			tb.Fatalf("flow %d: %v", i, r)
 		}
 	}
@@ -63,7 +63,7 @@ func BenchmarkOutHit(b *testing.B) {
 				x := uint32(1)
 				b.ReportAllocs()
 				for b.Loop() {
-					if _, ok := t.Out(c.b, c.flow(walk(&x, n)), 1); !ok {
+					if _, ok := t.Out(c.b, c.flow(walk(&x, n)), LAN, 1); !ok {
 						b.Fatal("lost")
 					}
 				}
@@ -108,7 +108,7 @@ func BenchmarkMiss(b *testing.B) {
 	x := uint32(1)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := t.Out(c.b, c.flow(1_000_000+walk(&x, 1_000_000)), 1); ok {
+		if _, ok := t.Out(c.b, c.flow(1_000_000+walk(&x, 1_000_000)), LAN, 1); ok {
 			b.Fatal("found")
 		}
 	}
@@ -141,10 +141,10 @@ func benchmarkNew(b *testing.B, flows int, proto uint8, pin Pin) {
 	for b.Loop() {
 		v := c.flow(i)
 		i = (i + 1) % 8_000_000
-		if _, ok := t.Out(c.b, v, 1); ok {
+		if _, ok := t.Out(c.b, v, LAN, 1); ok {
 			b.Fatal("found")
 		}
-		if _, r := t.Open(c.b, v, pin, 1); r != packet.OK {
+		if _, r := t.Open(c.b, v, LAN, pin, 1); r != packet.OK {
 			b.Fatal(r)
 		}
 	}
@@ -160,10 +160,10 @@ func BenchmarkInsert(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				v := c.flow(i)
-				if _, ok := t.Out(c.b, v, 1); ok {
+				if _, ok := t.Out(c.b, v, LAN, 1); ok {
 					b.Fatal("found")
 				}
-				if _, r := t.Open(c.b, v, v4.pin1(), 1); r != packet.OK {
+				if _, r := t.Open(c.b, v, LAN, v4.pin1(), 1); r != packet.OK {
 					b.Fatal(r)
 				}
 				if i++; i%keep == 0 {

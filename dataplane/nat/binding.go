@@ -2,21 +2,31 @@ package nat
 
 import "turnout/classifier/packet"
 
-// A binding is one way in which flows leave: an exit with an external address,
-// or an exit that keeps addresses as they are. Flows name it by a number; the
-// ports in use at its address belong to it.
+// A binding is one way that flows take: from a near side to an exit, with an
+// external address or with addresses as they are. Flows name it by a number.
 type binding struct {
-	exit       uint16
-	masquerade bool
-	addr       packet.Addr
-	flows      uint32
-	udp, icmp  *portSet // made at the first use
+	bindingKey
+	flows uint32
+	ports *pool // at addr; nil without masquerade
 }
 
 type bindingKey struct {
-	exit       uint16
-	masquerade bool
-	addr       packet.Addr
+	near, exit, pool     uint16
+	masquerade, fullCone bool
+	addr                 packet.Addr
+}
+
+// A pool holds the ports in use at one external address of a tunnel. Flows that
+// leave by the tunnel share it with those that only use its address.
+type pool struct {
+	number    uint16 // of the pool, for mappings
+	flows     uint32
+	udp, icmp *portSet // made at the first use
+}
+
+type poolKey struct {
+	exit uint16
+	addr packet.Addr
 }
 
 // bindings holds all of them. Number 0 is never used.
@@ -25,23 +35,28 @@ type bindings struct {
 	byKey map[bindingKey]uint16
 	free  []uint16
 	hint  [256]uint16 // by the low bits of the exit: the binding it had last
+	pools map[poolKey]*pool
+	named uint16 // pools so far
 }
 
 const maxBindings = 1 << 16
 
 func newBindings() bindings {
-	return bindings{list: make([]binding, 1), byKey: map[bindingKey]uint16{}}
+	return bindings{list: make([]binding, 1), byKey: map[bindingKey]uint16{}, pools: map[poolKey]*pool{}}
 }
 
 // get returns the number of p's binding, making it when it is new; 0 when
 // there can be no more.
-func (s *bindings) get(p Pin) uint16 {
-	k := bindingKey{p.Exit, p.Masquerade, p.Addr}
-	if !p.Masquerade {
-		k.addr = packet.Addr{}
+func (s *bindings) get(near uint16, p Pin) uint16 {
+	k := bindingKey{near: near, exit: p.Exit}
+	if p.Masquerade {
+		k.masquerade, k.fullCone, k.addr, k.pool = true, p.FullCone, p.Addr, p.Pool
+	}
+	if k.pool == 0 {
+		k.pool = p.Exit
 	}
 	hint := &s.hint[p.Exit%256]
-	if b := &s.list[*hint]; *hint != 0 && b.exit == k.exit && b.masquerade == k.masquerade && b.addr == k.addr {
+	if b := &s.list[*hint]; *hint != 0 && b.bindingKey == k {
 		return *hint
 	}
 	if n, ok := s.byKey[k]; ok {
@@ -58,9 +73,22 @@ func (s *bindings) get(p Pin) uint16 {
 	default:
 		s.list = append(s.list, binding{})
 	}
-	s.list[n] = binding{exit: k.exit, masquerade: k.masquerade, addr: k.addr}
+	s.list[n] = binding{bindingKey: k}
+	if k.masquerade {
+		s.list[n].ports = s.pool(poolKey{k.pool, k.addr})
+	}
 	s.byKey[k] = n
 	return n
+}
+
+func (s *bindings) pool(k poolKey) *pool {
+	p := s.pools[k]
+	if p == nil {
+		s.named++
+		p = &pool{number: s.named}
+		s.pools[k] = p
+	}
+	return p
 }
 
 // dropIdle forgets the bindings of an exit that carry no flow.
@@ -77,9 +105,12 @@ func (s *bindings) dropIdle(exit uint16) {
 	}
 }
 
-// ports returns the set of ports in use for a protocol whose ports are never
-// shared between LAN endpoints; nil for the others.
-func (b *binding) ports(proto uint8) *portSet {
+// of returns the set of ports in use for a protocol whose ports are never
+// shared between near endpoints; nil for the others, and without a pool.
+func (b *pool) of(proto uint8) *portSet {
+	if b == nil {
+		return nil
+	}
 	switch proto {
 	case packet.UDP:
 		if b.udp == nil {

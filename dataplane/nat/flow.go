@@ -2,31 +2,53 @@ package nat
 
 import "turnout/classifier/packet"
 
-// Direct is the exit that bypasses all tunnels (classifier.Direct): the kernel
-// carries its flows, so that neither their replies nor most of their packets
-// are seen here.
-const Direct uint16 = 0
+// A flow has two sides. The near one is the LAN, or of a relayed conversation
+// the tunnel whose far host began it; the far one is the flow's exit.
+const (
+	// LAN is the near side that the hosts of the LAN are on.
+	LAN uint16 = 0
+	// Direct is the exit that bypasses all tunnels (classifier.Direct): the
+	// kernel carries its flows, so that neither their replies nor most of their
+	// packets are seen here.
+	Direct uint16 = 0
+	// Hairpin is the exit of a conversation of two LAN hosts by way of a
+	// tunnel's own address: its far side is the LAN, too.
+	Hairpin uint16 = 1<<16 - 1
+)
 
-// A Pin is what policy decided for a flow.
+// A Pin is what was decided for a flow.
 type Pin struct {
-	Exit       uint16      // the live exit: a tunnel's classifier.ExitID, or Direct
+	Exit       uint16      // the live exit: a tunnel's classifier.ExitID, Direct or Hairpin
 	Entry      int32       // index of the deciding line in the policy, -1 for none
 	By         uint8       // classifier.By
-	Masquerade bool        // translate the LAN address to Addr
-	Addr       packet.Addr // the tunnel's own address, when Masquerade
 	Generation uint8       // of the policy that decided; Entry is an index in that one
+	Masquerade bool        // the far side sees Addr in place of the near host's address
+	FullCone   bool        // whoever knows a mapped UDP port may send to it (RFC 4787, 5)
+	Addr       packet.Addr // a tunnel's own address, when Masquerade
+	Pool       uint16      // the tunnel whose address that is; 0: Exit
+	// Far is the destination in place of the one that the near host names, with
+	// its port; the zero Addr: as it is. OpenIn does not look at it.
+	Far     packet.Addr
+	FarPort uint16
 }
 
 // A Flow is a copy of what the table knows of one conversation at one moment.
 // Ports are TCP's or UDP's; LANPort and Port hold the identifier of an ICMP
 // echo; they are 0 for other protocols.
+//
+//	near side: LAN:LANPort  <->  Remote:RemotePort
+//	far side:  Addr:Port    <->  Far:FarPort         without Masquerade Addr is LAN
+//
+// Far is the zero Addr where the far side's end is Remote:RemotePort.
 type Flow struct {
 	Pin
+	Near                uint16 // the near side: LAN, or a tunnel's exit
 	LAN, Remote         packet.Addr
 	LANPort, RemotePort uint16
-	Port                uint16 // what the remote end sees as our port; LANPort unless Masquerade
+	Port                uint16 // what the far end sees as the near one's port
 	Proto               uint8
 	State               State
+	Inbound             bool // the far side began it
 
 	StartedAt, TouchedAt Tick // first packet; last one that kept the flow alive
 	// Traffic from the LAN and to it, up to the packet before the one that asked.
@@ -35,11 +57,13 @@ type Flow struct {
 	PacketsOut, PacketsIn uint32
 }
 
-// An entry is a flow in the table: 112 bytes, no pointers.
+// An entry is a flow in the table, without pointers.
 type entry struct {
-	lan, remote               packet.Addr
+	lan, remote, far          packet.Addr
 	lanPort, remotePort, port uint16
+	farPort                   uint16
 	binding                   uint16 // 0: the entry is free
+	opener                    uint8  // the side that began: out or in
 	started, touched          Tick
 	prev, next                uint32 // in the queue of its state; next chains free entries
 	line                      int32
@@ -52,7 +76,8 @@ type entry struct {
 	bytes                     [2]uint64
 }
 
-// A direction of a packet in a flow, and the index of its side's numbers.
+// A direction of a packet in a flow, and the index of its side's numbers: out
+// is from the near side to the far one.
 const (
 	out = 0
 	in  = 1
@@ -70,7 +95,14 @@ func (e *entry) count(dir int, n uint16) {
 func (t *Table) copy(f *Flow, e *entry) {
 	b := &t.bindings.list[e.binding]
 	f.Exit, f.Entry, f.By, f.Masquerade, f.Addr = b.exit, e.line, e.by, b.masquerade, b.addr
-	f.Generation = e.generation
+	f.Near, f.FullCone = b.near, b.fullCone
+	if b.pool != b.exit {
+		f.Pool = b.pool
+	}
+	f.Generation, f.Inbound = e.generation, e.opener == in
+	if e.far != e.remote || e.farPort != e.remotePort {
+		f.Far, f.FarPort = e.far, e.farPort
+	}
 	f.LAN, f.Remote = e.lan, e.remote
 	f.LANPort, f.RemotePort, f.Port = e.lanPort, e.remotePort, e.port
 	f.Proto, f.State = e.proto, e.state
@@ -79,22 +111,22 @@ func (t *Table) copy(f *Flow, e *entry) {
 	f.PacketsOut, f.PacketsIn = e.packets[out], e.packets[in]
 }
 
-// A packet from the LAN finds its flow by both ends, their ports and the
-// protocol; a packet out of a tunnel by the exit, the external address and
-// port, the remote end and the protocol.
+// A packet finds its flow by the side that it comes from, both ends as that
+// side knows them, their ports and the protocol.
 
-func (t *Table) lanHash(e *entry) uint64 {
-	return t.secret.hash(e.lan, e.remote, ports(e.lanPort, e.remotePort), uint32(e.proto))
-}
-
-func (t *Table) exitHash(e *entry) uint64 {
+func (t *Table) nearHash(e *entry) uint64 {
 	b := &t.bindings.list[e.binding]
-	return t.secret.hash(b.external(e), e.remote, ports(e.port, e.remotePort), exitTag(b.exit, e.proto))
+	return t.secret.hash(e.lan, e.remote, ports(e.lanPort, e.remotePort), sideTag(b.near, e.proto))
 }
 
-func exitTag(exit uint16, proto uint8) uint32 { return uint32(exit)<<8 | uint32(proto) }
+func (t *Table) farHash(e *entry) uint64 {
+	b := &t.bindings.list[e.binding]
+	return t.secret.hash(b.external(e), e.far, ports(e.port, e.farPort), sideTag(b.exit, e.proto))
+}
 
-// external returns the address that the remote end of flow e sees.
+func sideTag(side uint16, proto uint8) uint32 { return uint32(side)<<8 | uint32(proto) }
+
+// external returns the address that the far end of flow e sees.
 func (b *binding) external(e *entry) packet.Addr {
 	if b.masquerade {
 		return b.addr

@@ -15,27 +15,23 @@ func TestNoAllocations(t *testing.T) {
 	for _, s := range []State{UDPTwoWay, TCPUp, ICMPQuery, Other} {
 		r.putInState(s, 5000)
 	}
-	fragments := v4.fragments()["udp"]
-	r.mustOut(fragments[0], v4.pin1())
 	_, sent := r.mustOut(udp(v4.lan1, 5000, v4.remote1, 443), v4.pin1())
 	other := pkt{src: v4.lan1, dst: v4.remote1, proto: 100 + 5000%50, payload: make([]byte, 8)}
 	back := other
 	back.src, back.dst = v4.remote1, v4.ext1
 
 	for name, p := range map[string]pkt{
-		"udp":            udp(v4.lan1, 5000, v4.remote1, 443),
-		"tcp":            tcp(v4.lan1, 5000, v4.remote1, 443, ack, 1001, 9001),
-		"echo":           v4.echo(v4.lan1, v4.remote1, 5000, v4.request),
-		"other":          other,
-		"first fragment": fragments[0],
-		"later fragment": fragments[1],
-		"unknown":        udp(v4.lan2, 5000, v4.remote1, 443),
+		"udp":     udp(v4.lan1, 5000, v4.remote1, 443),
+		"tcp":     tcp(v4.lan1, 5000, v4.remote1, 443, ack, 1001, 9001),
+		"echo":    v4.echo(v4.lan1, v4.remote1, 5000, v4.request),
+		"other":   other,
+		"unknown": udp(v4.lan2, 5000, v4.remote1, 443),
 	} {
 		b := p.bytes()
 		v := *decode(t, b)
 		none(t, name+" out", func() {
 			v := v
-			if f, ok := r.Out(b, &v, r.now); ok {
+			if f, ok := r.Out(b, &v, LAN, r.now); ok {
 				f.RewriteOut(b, &v, false)
 				v = packet.View{}
 			}
@@ -65,7 +61,7 @@ func TestNoAllocations(t *testing.T) {
 	i := uint32(2000)
 	none(t, "new flow in a full table", func() {
 		i++
-		if _, reason := r.Open(c.b, c.flow(i), v4.pin1(), r.now); reason != packet.OK {
+		if _, reason := r.Open(c.b, c.flow(i), LAN, v4.pin1(), r.now); reason != packet.OK {
 			t.Fatal(reason)
 		}
 	})
@@ -134,9 +130,9 @@ func TestConcurrent(t *testing.T) {
 		pin.Exit = 3 + port%exits
 		b := p.bytes()
 		v := decode(t, b)
-		f, ok := r.Out(b, v, 1000+Tick(n/1000))
+		f, ok := r.Out(b, v, LAN, 1000+Tick(n/1000))
 		if !ok {
-			f, _ = r.Open(b, v, pin, 1000+Tick(n/1000))
+			f, _ = r.Open(b, v, LAN, pin, 1000+Tick(n/1000))
 		}
 		f.RewriteOut(b, v, false)
 	}

@@ -10,7 +10,7 @@ type mapping struct {
 	flows         uint32
 	next          uint32 // chains free records
 	lanPort, port uint16
-	binding       uint16
+	pool, near    uint16
 	proto         uint8
 }
 
@@ -30,10 +30,10 @@ func (m *mappings) init(s secret) {
 	})
 }
 
-func (r *mapping) key() key { return mappingKey(r.lan, r.lanPort, r.binding, r.proto) }
+func (r *mapping) key() key { return mappingKey(r.lan, r.lanPort, r.near, r.pool, r.proto) }
 
-func mappingKey(lan packet.Addr, lanPort, binding uint16, proto uint8) key {
-	return key{lan, packet.Addr{}, ports(lanPort, 0), uint32(binding)<<8 | uint32(proto)}
+func mappingKey(lan packet.Addr, lanPort, near, pool uint16, proto uint8) key {
+	return key{lan, packet.Addr{}, ports(lanPort, near), sideTag(pool, proto)}
 }
 
 func (m *mappings) find(k *key, h uint64) uint32 {
@@ -45,17 +45,17 @@ func (m *mappings) find(k *key, h uint64) uint32 {
 	}
 }
 
-// take returns the external port of a LAN endpoint at binding number n, a new
-// one out of used when the endpoint has none. Each take needs a release.
-func (m *mappings) take(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) (uint16, bool) {
-	k := mappingKey(lan, lanPort, n, proto)
+// take returns the external port of e's near endpoint at binding b, a new one
+// when the endpoint has none. Each take needs a release.
+func (m *mappings) take(b *binding, e *entry) (uint16, bool) {
+	k := mappingKey(e.lan, e.lanPort, b.near, b.ports.number, e.proto)
 	h := k.hash(&m.secret)
 	if i := m.find(&k, h); i != 0 {
 		r := m.records.at(i)
 		r.flows++
 		return r.port, true
 	}
-	port, ok := used.pick(proto, lanPort)
+	port, ok := b.ports.of(e.proto).pick(e.proto, e.lanPort)
 	if !ok {
 		return 0, false
 	}
@@ -65,14 +65,14 @@ func (m *mappings) take(used *portSet, lan packet.Addr, lanPort, n uint16, proto
 	} else {
 		i = m.records.extend()
 	}
-	*m.records.at(i) = mapping{lan: lan, lanPort: lanPort, port: port, binding: n, proto: proto, flows: 1}
+	*m.records.at(i) = mapping{lan: e.lan, lanPort: e.lanPort, port: port, pool: b.ports.number, near: b.near, proto: e.proto, flows: 1}
 	m.index.add(i, h)
 	return port, true
 }
 
 // release undoes one take; the last one frees the port.
-func (m *mappings) release(used *portSet, lan packet.Addr, lanPort, n uint16, proto uint8) {
-	k := mappingKey(lan, lanPort, n, proto)
+func (m *mappings) release(b *binding, e *entry) {
+	k := mappingKey(e.lan, e.lanPort, b.near, b.ports.number, e.proto)
 	h := k.hash(&m.secret)
 	i := m.find(&k, h)
 	if i == 0 {
@@ -82,7 +82,7 @@ func (m *mappings) release(used *portSet, lan packet.Addr, lanPort, n uint16, pr
 	if r.flows--; r.flows > 0 {
 		return
 	}
-	used.clear(r.port)
+	b.ports.of(e.proto).clear(r.port)
 	m.index.remove(i, h)
 	*r = mapping{next: m.free}
 	m.free = i

@@ -7,10 +7,9 @@ import (
 // model is the slow and obvious NAT that the table is compared with: one list
 // of flows, searched from end to end for everything.
 type model struct {
-	flows     []*modelFlow
-	fragments map[modelFragment]modelFirst
-	now       Tick
-	max       int
+	flows []*modelFlow
+	now   Tick
+	max   int
 }
 
 type modelFlow struct {
@@ -23,18 +22,6 @@ type modelFlow struct {
 	next                      [2]uint32 // the next sequence number of each side
 	fins                      [2]bool
 	heard                     bool // TCP: the remote end's SYN, or joined in the middle
-}
-
-type modelFragment struct {
-	side     int // -1: the LAN
-	src, dst packet.Addr
-	proto    uint8
-	id       uint16
-}
-
-type modelFirst struct {
-	flow  modelTuple
-	since Tick
 }
 
 // modelTuple is a flow as the LAN sees it.

@@ -147,7 +147,7 @@ func (s *player) external(b []byte, f *modelFlow) {
 		s.same("source port", v.SrcPort, f.port)
 	}
 	s.mu.Lock()
-	i := s.findExit(f.pin.Exit, v.Src, v.Dst, ports(f.port, f.remotePort), f.proto)
+	i := s.findFar(f.pin.Exit, v.Src, v.Dst, ports(f.port, f.remotePort), f.proto)
 	s.mu.Unlock()
 	if i == 0 || s.flows.at(i).lan != f.lan || s.flows.at(i).lanPort != f.lanPort {
 		s.Fatalf("event %d: the answer would not find the flow", s.n)

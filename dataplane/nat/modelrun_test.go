@@ -28,7 +28,7 @@ func TestModel(t *testing.T) {
 				rng:   rand.New(rand.NewPCG(seed, uint64(maxFlows))),
 				count: map[string]int{},
 			}
-			s.m = &model{now: s.now, max: s.max, fragments: map[modelFragment]modelFirst{}}
+			s.m = &model{now: s.now, max: s.max}
 			for s.n = range events {
 				s.event()
 				if s.n%1000 == 0 {
@@ -57,8 +57,6 @@ func (s *player) event() {
 		s.eventIn()
 	case n < 890:
 		s.eventError()
-	case n < 940:
-		s.eventFragment()
 	case n < 998:
 		step := Tick(s.rng.IntN(4))
 		if s.rng.IntN(40) == 0 {
@@ -245,54 +243,4 @@ func (s *player) eventError() {
 	s.same("error out", reason, packet.OK)
 	s.sameFlow(got, f)
 	s.same("source", decode(s, b).Src, f.external())
-}
-
-// eventFragment sends a first or later fragment of a UDP flow, either way.
-func (s *player) eventFragment() {
-	t := s.tuple()
-	f := s.m.byLAN(t)
-	if f == nil || f.proto != packet.UDP {
-		return
-	}
-	p, side := t.packet(), -1
-	if s.rng.IntN(2) == 0 {
-		p, side = f.back(), int(f.pin.Exit)
-	}
-	p.id, p.payload = uint16(s.rng.IntN(4)), make([]byte, 792)
-	first := s.rng.IntN(2) == 0
-	p.frag = packet.Later
-	if first {
-		p.frag = packet.First
-	}
-	k := modelFragment{side, p.src, p.dst, p.proto, p.id}
-	want := packet.OK
-	if first {
-		if m, ok := s.m.fragments[k]; !ok || m.flow != t || s.now-m.since >= fragmentLife {
-			s.m.fragments[k] = modelFirst{t, s.now}
-		}
-	} else if m, ok := s.m.fragments[k]; !ok || s.now-m.since >= fragmentLife {
-		want = packet.FragmentUnknown
-	} else if f = s.m.byLAN(m.flow); f == nil || side >= 0 && f.external() != p.dst {
-		// Its flow is gone: out, it would start one; in, it has none.
-		return
-	}
-	var got Flow
-	var reason packet.Reason
-	if side < 0 {
-		got, _, reason = s.out(p, Pin{Exit: 99})
-	} else {
-		got, _, reason = s.in(p, uint16(side))
-	}
-	s.same("fragment", reason, want)
-	s.count["fragment "+reason.String()]++
-	if reason != packet.OK {
-		return
-	}
-	switch {
-	case side < 0:
-		f.touched = s.now
-	case f.state == UDPOneWay:
-		f.become(UDPTwoWay, s.now)
-	}
-	s.sameFlow(got, f)
 }

@@ -204,10 +204,10 @@ func (r *rig) out(p pkt, pin Pin) (Flow, []byte, packet.Reason) {
 	r.Helper()
 	b := p.bytes()
 	v := decode(r, b)
-	f, ok := r.Out(b, v, r.now)
+	f, ok := r.Out(b, v, LAN, r.now)
 	if !ok {
 		var reason packet.Reason
-		if f, reason = r.Open(b, v, pin, r.now); reason != packet.OK {
+		if f, reason = r.Open(b, v, LAN, pin, r.now); reason != packet.OK {
 			return f, nil, reason
 		}
 	}

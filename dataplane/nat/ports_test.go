@@ -82,7 +82,7 @@ func TestLowPorts(t *testing.T) {
 		low := 0
 		for i := range 1100 {
 			v.Src = packet.Addr4(0x0a640000 + uint32(i))
-			f, reason := r.Open(b, v, v4.pin1(), r.now)
+			f, reason := r.Open(b, v, LAN, v4.pin1(), r.now)
 			if reason != packet.OK || f.Port == 0 {
 				t.Fatalf("protocol %d, flow %d: port %d, %v", v.Proto, i, f.Port, reason)
 			}
@@ -106,7 +106,7 @@ func (r *rig) fill(n int) map[uint16]bool {
 	v := decode(r, b)
 	for i := range n {
 		v.Src = packet.Addr4(0x0a640000 + uint32(i))
-		f, reason := r.Open(b, v, v4.pin1(), r.now)
+		f, reason := r.Open(b, v, LAN, v4.pin1(), r.now)
 		if reason != packet.OK {
 			r.Fatalf("flow %d: %v", i, reason)
 		}
@@ -153,7 +153,7 @@ func TestTCPPortExhaustion(t *testing.T) {
 		if v.SrcPort = uint16(port); port == 40001 {
 			continue
 		}
-		if f, got := r.Open(b, v, v4.pin1(), r.now); got != packet.OK || f.Port != v.SrcPort {
+		if f, got := r.Open(b, v, LAN, v4.pin1(), r.now); got != packet.OK || f.Port != v.SrcPort {
 			t.Fatalf("port %d: %v, %d", port, got, f.Port)
 		}
 	}

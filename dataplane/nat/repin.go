@@ -8,7 +8,7 @@ func (t *Table) Keep(f Flow, p Pin) Flow {
 	f.Entry, f.By, f.Generation = p.Entry, p.By, p.Generation
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if i := t.findLAN(f.LAN, f.Remote, ports(f.LANPort, f.RemotePort), f.Proto); i != 0 {
+	if i := t.findNear(f.Near, f.LAN, f.Remote, ports(f.LANPort, f.RemotePort), f.Proto); i != 0 {
 		e := t.flows.at(i)
 		e.line, e.by, e.generation = p.Entry, p.By, p.Generation
 	}
@@ -20,7 +20,7 @@ func (t *Table) Keep(f Flow, p Pin) Flow {
 func (t *Table) Drop(f Flow) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	i := t.findLAN(f.LAN, f.Remote, ports(f.LANPort, f.RemotePort), f.Proto)
+	i := t.findNear(f.Near, f.LAN, f.Remote, ports(f.LANPort, f.RemotePort), f.Proto)
 	if i != 0 {
 		t.remove(i)
 	}

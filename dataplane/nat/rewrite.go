@@ -2,35 +2,69 @@ package nat
 
 import "turnout/classifier/packet"
 
-// RewriteOut gives packet b, which Out or Open found to be of flow f, the
-// flow's external address and port. v is brought up to date. partial says that
-// the transport checksum is the pseudo-header's only. Without masquerade
-// nothing changes.
+// RewriteOut makes packet b, which Out or Open found to be of flow f, what the
+// far side is to see: the external address and port as its source, and the far
+// end as its destination. v is brought up to date. partial says that the
+// transport checksum is the pseudo-header's only. Where both sides see the
+// same, nothing changes.
 func (f *Flow) RewriteOut(b []byte, v *packet.View, partial bool) {
-	if !f.Masquerade {
-		return
-	}
-	if v.IsError {
+	moved := f.Far != packet.Addr{}
+	if v.IsError && (f.Masquerade || moved) {
 		var e packet.View
 		if v.Embedded(b, &e) == packet.OK {
-			packet.SetEmbeddedDestination(b, v, &e, f.Addr, f.Port)
+			if f.Masquerade {
+				packet.SetEmbeddedDestination(b, v, &e, f.Addr, f.Port)
+			}
+			if moved {
+				packet.SetEmbeddedSource(b, v, &e, f.Far, f.FarPort)
+			}
 		}
 	}
-	packet.SetSource(b, v, f.Addr, f.Port, partial)
+	if f.Masquerade {
+		packet.SetSource(b, v, f.Addr, f.Port, partial)
+	}
+	if moved {
+		packet.SetDestination(b, v, f.Far, f.farPort(v), partial)
+	}
 }
 
-// RewriteIn gives packet b, which In found to be of flow f, the LAN host's
-// address and port. v is brought up to date. Without masquerade nothing
-// changes.
+// RewriteIn makes packet b, which In or OpenIn found to be of flow f, what the
+// near side is to see. v is brought up to date. Where both sides see the same,
+// nothing changes.
 func (f *Flow) RewriteIn(b []byte, v *packet.View) {
-	if !f.Masquerade {
-		return
-	}
-	if v.IsError {
+	moved := f.Far != packet.Addr{}
+	if v.IsError && (f.Masquerade || moved) {
 		var e packet.View
 		if v.Embedded(b, &e) == packet.OK {
-			packet.SetEmbeddedSource(b, v, &e, f.LAN, f.LANPort)
+			if f.Masquerade {
+				packet.SetEmbeddedSource(b, v, &e, f.LAN, f.LANPort)
+			}
+			if moved {
+				packet.SetEmbeddedDestination(b, v, &e, f.Remote, f.nearPort(&e))
+			}
 		}
 	}
-	packet.SetDestination(b, v, f.LAN, f.LANPort, false)
+	if moved && v.Src == f.Far {
+		packet.SetSource(b, v, f.Remote, f.nearPort(v), false)
+	}
+	if f.Masquerade {
+		packet.SetDestination(b, v, f.LAN, f.LANPort, false)
+	}
+}
+
+// farPort and nearPort are the numbers that the other end has in a packet on
+// either side. Both ends of an echo have the same: the identifier, which goes
+// with the near host.
+func (f *Flow) farPort(v *packet.View) uint16 {
+	if v.IsEcho() {
+		return f.Port
+	}
+	return f.FarPort
+}
+
+func (f *Flow) nearPort(v *packet.View) uint16 {
+	if v.IsEcho() {
+		return f.LANPort
+	}
+	return f.RemotePort
 }

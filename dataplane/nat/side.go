@@ -26,26 +26,39 @@ func isReply(v *packet.View) bool {
 	return v.Proto == packet.ICMP && v.Type == echoReply4 || v.Proto == packet.ICMPv6 && v.Type == echoReply6
 }
 
-// outPorts returns the ports that name the flow of a whole packet or first
-// fragment from the LAN. An echo has only the LAN's identifier. A reply, and
-// any ICMP message that is neither echo nor error, belongs to no flow.
+// Echoes have one identifier for both ends, which goes with the near host. In
+// the place of the other end's port stands who began: pings of both ends to
+// each other that happen to share an identifier are two flows.
+const (
+	askedByNear = 0
+	askedByFar  = 1
+)
+
+// outPorts returns the numbers that name the flow of a packet from the near
+// side. An ICMP message that is neither echo nor error belongs to no flow.
 func outPorts(v *packet.View) (lan, remote uint16, ok bool) {
 	switch v.Proto {
 	case packet.TCP, packet.UDP:
-		return v.SrcPort, v.DstPort, v.HasPorts
+		return v.SrcPort, v.DstPort, v.HasPorts || v.Frag == packet.Later
 	case packet.ICMP, packet.ICMPv6:
-		return v.SrcPort, 0, v.Frag != packet.Later && isRequest(v)
+		if isReply(v) {
+			return v.SrcPort, askedByFar, true
+		}
+		return v.SrcPort, askedByNear, isRequest(v)
 	}
 	return 0, 0, true
 }
 
-// inPorts is the same for a packet out of a tunnel.
-func inPorts(v *packet.View) (port, remote uint16, ok bool) {
+// inPorts is the same for a packet from the far side.
+func inPorts(v *packet.View) (port, far uint16, ok bool) {
 	switch v.Proto {
 	case packet.TCP, packet.UDP:
-		return v.DstPort, v.SrcPort, v.HasPorts
+		return v.DstPort, v.SrcPort, v.HasPorts || v.Frag == packet.Later
 	case packet.ICMP, packet.ICMPv6:
-		return v.DstPort, 0, v.Frag != packet.Later && isReply(v)
+		if isRequest(v) {
+			return v.DstPort, askedByFar, true
+		}
+		return v.DstPort, askedByNear, isReply(v)
 	}
 	return 0, 0, true
 }

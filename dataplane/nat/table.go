@@ -26,13 +26,12 @@ type Table struct {
 	secret   secret
 	flows    slab[entry]
 	free     uint32
-	byLAN    index
-	byExit   index
+	byNear   index
+	byFar    index
 	queues   [numStates]queue
 	bindings bindings
 	mappings mappings
 
-	early  fragments
 	probes int // of TCP ports, left in this tick
 }
 
@@ -43,10 +42,9 @@ func New(o Options) *Table {
 		t.max = defaultMaxFlows
 	}
 	t.max = min(t.max, recordMask)
-	t.byLAN = newIndex(func(i uint32) uint64 { return t.lanHash(t.flows.at(i)) })
-	t.byExit = newIndex(func(i uint32) uint64 { return t.exitHash(t.flows.at(i)) })
+	t.byNear = newIndex(func(i uint32) uint64 { return t.nearHash(t.flows.at(i)) })
+	t.byFar = newIndex(func(i uint32) uint64 { return t.farHash(t.flows.at(i)) })
 	t.mappings.init(t.secret)
-	t.early.secret = t.secret
 	return t
 }
 
@@ -67,33 +65,34 @@ func (t *Table) advance(now Tick) Tick {
 	return t.now
 }
 
-// findLAN returns the living flow of a packet from the LAN, 0 for none.
-func (t *Table) findLAN(lan, remote packet.Addr, p uint32, proto uint8) uint32 {
-	h := t.secret.hash(lan, remote, p, uint32(proto))
+// findNear returns the living flow of a packet from a near side, 0 for none.
+func (t *Table) findNear(near uint16, lan, remote packet.Addr, p uint32, proto uint8) uint32 {
+	h := t.secret.hash(lan, remote, p, sideTag(near, proto))
 	for at := uint32(0); ; at++ {
 		var i uint32
-		i, at = t.byLAN.candidate(h, at)
+		i, at = t.byNear.candidate(h, at)
 		if i == 0 {
 			return 0
 		}
 		e := t.flows.at(i)
-		if e.lan == lan && e.remote == remote && ports(e.lanPort, e.remotePort) == p && e.proto == proto {
+		if e.lan == lan && e.remote == remote && ports(e.lanPort, e.remotePort) == p && e.proto == proto &&
+			t.bindings.list[e.binding].near == near {
 			return t.alive(i)
 		}
 	}
 }
 
-// findExit returns the living flow of a packet out of a tunnel, 0 for none.
-func (t *Table) findExit(exit uint16, ext, remote packet.Addr, p uint32, proto uint8) uint32 {
-	h := t.secret.hash(ext, remote, p, exitTag(exit, proto))
+// findFar returns the living flow of a packet from an exit, 0 for none.
+func (t *Table) findFar(exit uint16, ext, far packet.Addr, p uint32, proto uint8) uint32 {
+	h := t.secret.hash(ext, far, p, sideTag(exit, proto))
 	for at := uint32(0); ; at++ {
 		var i uint32
-		i, at = t.byExit.candidate(h, at)
+		i, at = t.byFar.candidate(h, at)
 		if i == 0 {
 			return 0
 		}
 		e := t.flows.at(i)
-		if e.remote != remote || ports(e.port, e.remotePort) != p || e.proto != proto {
+		if e.far != far || ports(e.port, e.farPort) != p || e.proto != proto {
 			continue
 		}
 		if b := &t.bindings.list[e.binding]; b.exit == exit && b.external(e) == ext {
@@ -121,8 +120,8 @@ func (t *Table) insert(e *entry) {
 		i = t.flows.extend()
 	}
 	*t.flows.at(i) = *e
-	t.byLAN.add(i, t.lanHash(e))
-	t.byExit.add(i, t.exitHash(e))
+	t.byNear.add(i, t.nearHash(e))
+	t.byFar.add(i, t.farHash(e))
 	t.enqueue(i)
 	t.bindings.list[e.binding].flows++
 	t.n++
@@ -131,15 +130,13 @@ func (t *Table) insert(e *entry) {
 // remove forgets flow i and gives back its port.
 func (t *Table) remove(i uint32) {
 	e := t.flows.at(i)
-	t.byLAN.remove(i, t.lanHash(e))
-	t.byExit.remove(i, t.exitHash(e))
+	t.byNear.remove(i, t.nearHash(e))
+	t.byFar.remove(i, t.farHash(e))
 	t.dequeue(i)
 	b := &t.bindings.list[e.binding]
 	b.flows--
-	if b.masquerade {
-		if used := b.ports(e.proto); used != nil {
-			t.mappings.release(used, e.lan, e.lanPort, e.binding, e.proto)
-		}
+	if e.mapped(b) {
+		t.mappings.release(b, e)
 	}
 	*e = entry{next: t.free}
 	t.free = i

@@ -90,7 +90,7 @@ func TestSacrifice(t *testing.T) {
 		}
 	}
 	b := udp(v4.lan1, 5000, v4.remote1, 443).bytes()
-	if _, got := r.Open(b, decode(t, b), v4.pin1(), r.now); got != packet.FlowTableFull {
+	if _, got := r.Open(b, decode(t, b), LAN, v4.pin1(), r.now); got != packet.FlowTableFull {
 		t.Fatalf("%v, want flow-table-full", got)
 	}
 	r.verify()

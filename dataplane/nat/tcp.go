@@ -15,7 +15,7 @@ type tracking struct {
 	window [2]uint16 // last window advertised, unscaled
 	scale  uint8     // window shift: low half out, high half in
 	fins   uint8     // bit 1<<direction: that side has sent a FIN
-	heard  bool      // the remote end's numbers are known
+	heard  bool      // both sides' numbers are known, not the opener's alone
 }
 
 const (
@@ -37,6 +37,9 @@ type segment struct {
 
 // readSegment reads the TCP header of a packet that has one whole.
 func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
+	if v.Proto != packet.TCP || !v.HasPorts {
+		return s, false
+	}
 	l4 := int(v.L4)
 	if len(b) < l4+20 || v.Payload < v.L4+20 || v.Len < v.Payload {
 		return s, false
@@ -74,22 +77,27 @@ func windowScale(o []byte) uint8 {
 	return noScale
 }
 
-// opened starts tracking with the LAN's SYN.
-func (k *tracking) opened(s *segment) {
-	*k = tracking{scale: s.scale | noScale<<4}
-	k.end[out], k.ack[in] = s.seq+s.len, s.seq+1 // data in a SYN need not be taken (RFC 7413)
-	k.window[out] = s.window
+// opened starts tracking with the SYN of side dir.
+func (k *tracking) opened(dir int, s *segment) {
+	*k = tracking{scale: noScale | noScale<<4}
+	k.end[dir], k.ack[1-dir] = s.seq+s.len, s.seq+1 // data in a SYN need not be taken (RFC 7413)
+	k.window[dir] = s.window
+	k.setScale(dir, s.scale)
 }
 
-// answered adds the remote end's SYN.
-func (k *tracking) answered(s *segment) {
+// answered adds the SYN of side dir, the other one.
+func (k *tracking) answered(dir int, s *segment) {
 	end := s.seq + s.len
-	k.end[in], k.ack[out] = end, end
-	k.window[in], k.heard = s.window, true
-	k.scale = k.scale&0x0f | s.scale<<4
+	k.end[dir], k.ack[1-dir] = end, end
+	k.window[dir], k.heard = s.window, true
+	k.setScale(dir, s.scale)
 	if k.scale&0x0f == noScale || k.scale>>4 == noScale {
 		k.scale = 0
 	}
+}
+
+func (k *tracking) setScale(dir int, scale uint8) {
+	k.scale = k.scale&^(0x0f<<(4*dir)) | scale<<(4*dir)
 }
 
 // picked starts tracking in the middle, with an ACK of the LAN host.

@@ -215,7 +215,7 @@ func TestTCPCannotStart(t *testing.T) {
 			b := tcp(fam.lan1, 5000, fam.remote1, 443, syn, 1, 1).bytes()
 			v := decode(t, b)
 			v.Flags = flags
-			if _, got := New(Options{}).Open(b, v, fam.pin1(), 1); got != packet.InvalidState {
+			if _, got := New(Options{}).Open(b, v, LAN, fam.pin1(), 1); got != packet.InvalidState {
 				t.Errorf("flags %#x: %v, want invalid-state", flags, got)
 			}
 		}

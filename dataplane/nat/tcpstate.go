@@ -5,48 +5,56 @@ import "turnout/classifier/packet"
 // stateFlags are the flags that mean something to the state of a connection.
 const stateFlags = packet.FIN | packet.SYN | packet.RST | packet.ACK
 
-// startTCP sets the state of a new flow by its first packet. Only a SYN, or a
-// segment in the middle of a connection that began before us, can start one: a
-// SYN-ACK, RST or FIN answers something that we have never seen.
-func (e *entry) startTCP(s *segment, exit uint16) packet.Reason {
-	switch s.flags & stateFlags {
-	case packet.SYN:
+// startTCP sets the state of a new flow by its first packet. Only a SYN, or
+// where pickup allows it a segment in the middle of a connection that began
+// before us, can start one: a SYN-ACK, RST or FIN answers something that we
+// have never seen.
+func (e *entry) startTCP(s *segment, exit uint16, pickup bool) packet.Reason {
+	switch {
+	case s.flags&stateFlags == packet.SYN:
 		e.state = TCPOpening
-		e.tcp.opened(s)
-	case packet.ACK:
+		e.tcp.opened(int(e.opener), s)
+	case s.flags&stateFlags == packet.ACK && pickup:
 		e.state = TCPPicked
 		e.tcp.picked(s)
 	default:
 		return packet.InvalidState
 	}
-	if exit == Direct {
+	if exit == Direct && e.opener == out {
 		e.state = TCPDirect
 	}
 	return packet.OK
 }
 
-// reopens reports whether a segment from the LAN starts a new connection in
+// reopens reports whether a segment of side dir starts a new connection in
 // place of the one that e tracks: a SYN where the old connection is over, or
-// was never seen from its start. The new one is for policy to decide.
-func (e *entry) reopens(s *segment) bool {
+// was never seen from its start. The new one is to be decided anew. The far side
+// can do so only where it began the old one, and with a higher number
+// (RFC 9293, 3.10.7.4): who forges a SYN must not end what lives.
+func (e *entry) reopens(s *segment, dir int) bool {
 	if s.flags&stateFlags != packet.SYN {
 		return false
 	}
 	switch e.state {
-	case TCPClosing, TCPReset, TCPPicked, TCPDirect:
-		return true
+	case TCPClosing, TCPReset:
+		return dir == out || e.opener == in && int32(s.seq-e.tcp.end[in]) > 0
+	case TCPPicked, TCPDirect:
+		return dir == out
 	}
 	return false
 }
 
-// tcpOut follows a segment from the LAN. Every one passes, but a RST does not
-// keep the flow alive (RFC 7857, 10).
+// tcpOut follows a segment from the near side. Every one passes, but a RST does
+// not keep the flow alive (RFC 7857, 10).
 func (t *Table) tcpOut(i uint32, s *segment) {
 	e := t.flows.at(i)
 	k := &e.tcp
 	switch {
 	case e.state == TCPDirect:
 		t.touch(i)
+		return
+	case !k.heard && e.opener == in:
+		t.tcpAnswer(i, s, out)
 		return
 	case s.flags&packet.RST != 0:
 		if e.state != TCPOpening && e.state != TCPReset && k.exact(out, s) {
@@ -57,7 +65,7 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	t.touch(i)
 	if e.state == TCPOpening {
 		if s.flags&stateFlags == packet.SYN {
-			k.opened(s) // sent again, or begun anew
+			k.opened(out, s) // sent again, or begun anew
 		}
 		return
 	}
@@ -68,21 +76,23 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, out)
-	case s.flags&packet.ACK != 0 && k.heard && (e.state == TCPAnswered || e.state == TCPReset):
+	case s.flags&packet.ACK != 0 && k.heard && (e.state == TCPAnswered && e.opener == out || e.state == TCPReset):
 		t.up(i)
 	}
 }
 
-// tcpIn judges a segment from the remote end and follows it. Data always
-// passes; it is for the LAN host to judge it.
+// tcpIn judges a segment from the far end and follows it. Data always passes;
+// it is for the near host to judge it.
 func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	e := t.flows.at(i)
 	k := &e.tcp
 	switch {
 	case e.state == TCPDirect:
 		return packet.OK
+	case !k.heard && e.opener == in:
+		return t.tcpAgain(i, s)
 	case !k.heard:
-		return t.tcpAnswer(i, s)
+		return t.tcpAnswer(i, s, in)
 	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
 		return packet.InvalidState
 	case s.flags&packet.RST != 0:
@@ -94,24 +104,43 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, in)
-	case e.state == TCPPicked && s.flags&packet.ACK != 0:
+	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.opener == in):
 		t.up(i)
 	}
 	return packet.OK
 }
 
-// tcpAnswer judges the remote end's segments while only the LAN's SYN is
+// tcpAgain judges what the far end sends after its SYN while the near host has
+// not answered.
+func (t *Table) tcpAgain(i uint32, s *segment) packet.Reason {
+	e := t.flows.at(i)
+	switch {
+	case s.flags&packet.RST != 0:
+		if !e.tcp.exact(in, s) {
+			return packet.InvalidState
+		}
+		if e.state != TCPReset {
+			t.become(i, TCPReset)
+		}
+	case s.flags&stateFlags == packet.SYN && e.state == TCPOpening:
+		e.tcp.opened(in, s)
+		t.touch(i)
+	}
+	return packet.OK
+}
+
+// tcpAnswer judges the segments of side dir while only the other's SYN is
 // known.
-func (t *Table) tcpAnswer(i uint32, s *segment) packet.Reason {
+func (t *Table) tcpAnswer(i uint32, s *segment, dir int) packet.Reason {
 	e := t.flows.at(i)
 	k := &e.tcp
-	acked := s.flags&packet.ACK != 0 && int32(s.ack-k.ack[in]) >= 0 && int32(s.ack-k.end[out]) <= 0
+	acked := s.flags&packet.ACK != 0 && int32(s.ack-k.ack[dir]) >= 0 && int32(s.ack-k.end[1-dir]) <= 0
 	switch s.flags & stateFlags {
 	case packet.SYN, packet.SYN | packet.ACK:
 		// Without an ACK it is a simultaneous open (RFC 5382, REQ-2). A wrong
 		// ACK passes too: the host answers it with a RST, as RFC 9293 wants.
 		if s.flags&packet.ACK == 0 || acked {
-			k.answered(s)
+			k.answered(dir, s)
 			t.become(i, TCPAnswered)
 		}
 	case packet.RST, packet.RST | packet.ACK:

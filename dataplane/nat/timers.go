@@ -25,10 +25,6 @@ const (
 	numStates
 )
 
-// fragmentLife is how long later fragments may follow their first, in
-// seconds; it is never extended.
-const fragmentLife = 30
-
 // timers says, in seconds without a packet from the LAN, when a flow of each
 // state is forgotten, and when it may be once the table is nearly full.
 // Sources: RFC 4787 REQ-5 (UDP; 5a for well-known ports), RFC 5382 REQ-5 and

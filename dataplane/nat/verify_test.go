@@ -10,14 +10,14 @@ import (
 func (r *rig) verify() {
 	r.Helper()
 	t := r.Table
-	if t.byLAN.used != t.n || t.byExit.used != t.n {
-		r.Fatalf("%d flows, indexes of %d and %d", t.n, t.byLAN.used, t.byExit.used)
+	if t.byNear.used != t.n || t.byFar.used != t.n {
+		r.Fatalf("%d flows, indexes of %d and %d", t.n, t.byNear.used, t.byFar.used)
 	}
 	type endpoint struct {
-		binding uint16
-		proto   uint8
-		lan     packet.Addr
-		port    uint16
+		pool  uint16
+		proto uint8
+		lan   packet.Addr
+		port  uint16
 	}
 	seen := map[key]bool{}
 	mapped := map[endpoint]uint16{}
@@ -28,17 +28,17 @@ func (r *rig) verify() {
 			continue
 		}
 		b := &t.bindings.list[e.binding]
-		exit := key{b.external(e), e.remote, ports(e.port, e.remotePort), exitTag(b.exit, e.proto)}
+		exit := key{b.external(e), e.far, ports(e.port, e.farPort), sideTag(b.exit, e.proto)}
 		if seen[exit] {
 			r.Fatalf("two flows look alike from the tunnel: %+v", exit)
 		}
 		seen[exit] = true
-		if !indexed(&t.byLAN, i, t.lanHash(e)) || !indexed(&t.byExit, i, t.exitHash(e)) {
+		if !indexed(&t.byNear, i, t.nearHash(e)) || !indexed(&t.byFar, i, t.farHash(e)) {
 			r.Fatalf("flow %+v is not in both indexes", e)
 		}
 		perBinding[e.binding]++
-		if b.masquerade && b.ports(e.proto) != nil {
-			mapped[endpoint{e.binding, e.proto, e.lan, e.lanPort}] = e.port
+		if e.mapped(b) {
+			mapped[endpoint{b.ports.number, e.proto, e.lan, e.lanPort}] = e.port
 		}
 	}
 	if len(seen) != t.n {
@@ -69,7 +69,7 @@ func indexed(x *index, i uint32, h uint64) bool {
 func (r *rig) verifyPorts(want int) {
 	r.Helper()
 	n := 0
-	for _, b := range r.bindings.list {
+	for _, b := range r.bindings.pools {
 		for _, s := range []*portSet{b.udp, b.icmp} {
 			if s != nil {
 				for _, w := range s {
