@@ -48,7 +48,7 @@ func movers(t testing.TB) map[string]func() {
 			for d.woken != nil && w.se.ring.peek() != nil {
 				w.se.fill(bufs, sizes, 16)
 			}
-			d.flush()
+			d.woken.flush()
 		}
 	}
 	small, ack := udp(host, far, 4000, 9, 100), tcp(host, far, 4001, 80, 1, packet.ACK, nil, nil)

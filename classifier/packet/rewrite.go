@@ -218,3 +218,14 @@ func ClampMSS(b []byte, v *View, max uint16, partial bool) bool {
 	changed(old, max).apply(t[16:])
 	return true
 }
+
+// SetID gives an IPv4 packet another identification.
+func SetID(b []byte, v *View, id uint16) {
+	if v.Version != 4 {
+		return
+	}
+	d := changed(v.ID, id)
+	v.ID = id
+	binary.BigEndian.PutUint16(b[4:], id)
+	d.apply(b[10:])
+}
