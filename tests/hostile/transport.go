@@ -42,8 +42,7 @@ func (l *list) tcp() {
 		return spoil(b, 36, b[36]^1)
 	})
 	l.add(39, "SYN with data", forward, drop(packet.NoFlow), func(t Talk) []byte {
-		t.TCP.Dst++
-		t.TCP.Src++
+		t.TCP.Src, t.TCP.Dst = t.TCP.Src+10+uint16(t.Side), t.TCP.Dst+10 // nobody's
 		return t.tcp(syn, nil, data(40))
 	})
 	*l = append(*l, Case{
