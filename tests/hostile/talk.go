@@ -105,6 +105,14 @@ func (t Talk) echo(data []byte) []byte {
 	return t.icmp(typ[t.Side], 0, uint32(t.Echo)<<16|1, data)
 }
 
+// exceeded makes the error "time exceeded".
+func (t Talk) exceeded(quote []byte) []byte {
+	if t.Src.Is4() {
+		return t.icmp(11, 0, 0, quote)
+	}
+	return t.icmp(3, 0, 0, quote)
+}
+
 // data is a payload of n bytes.
 func data(n int) []byte {
 	b := make([]byte, n)
