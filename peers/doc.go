@@ -14,7 +14,7 @@
 // answers "wg show"; "wg set" is refused, because a change made there would be
 // undone in silence by the next reload. Methods of a Device may be called from
 // any goroutine, but never from inside the tun.Device's Read and Write or from
-// Options.Sent: wireguard-go holds locks around those.
+// Options.Sent or a Transport: wireguard-go holds locks around those.
 //
 // Private and preshared keys reach the device as UAPI text and the owner of
 // the 0600 socket, and nobody else: no log line, error or Status has one.
