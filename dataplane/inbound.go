@@ -14,9 +14,10 @@ import (
  * 1. Write      takes a batch of decrypted packets from WireGuard
  * 2. decode     headers and header checksums: the peer is authenticated, not honest
  * 3. source     a tunnel may not speak as a LAN host
- * 4. flow       only what answers a flow of this very tunnel goes on
- * 5. deliver    TTL, size, NAT back, MSS
- * 6. coalesce   segments of one flow merge to super-packets, written to the TUN
+ * 4. conduit    what is for a tunnel inside of this one is its device's
+ * 5. flow       only what answers a flow of this very tunnel goes on
+ * 6. deliver    TTL, size, NAT back, MSS
+ * 7. coalesce   segments of one flow merge to super-packets, written to the TUN
  */
 
 // inbound is the state of Write. Several peers of one tunnel may write at once.
@@ -76,6 +77,11 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	}
 	if plan.network(v.Src) != nil || !forwardable(v.Src) {
 		return packet.SpoofedSource
+	}
+	if open := t.conduits.open.Load(); open != nil {
+		if mine, why := t.toConduit(*open, b); mine {
+			return why
+		}
 	}
 	flow, why := t.engine.flows.In(b, v, uint16(t.opt.Exit), t.engine.now())
 	if why != packet.OK {
