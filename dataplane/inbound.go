@@ -16,11 +16,12 @@ import (
  * 1. Write      takes a batch of decrypted packets from WireGuard
  * 2. decode     headers and header checksums: the peer is authenticated, not honest
  * 3. source     a tunnel may not speak as a LAN host
- * 4. fragment   later ones wait for their first, and share its fate
- * 5. find       only what belongs to a flow of this very tunnel goes on, or what
+ * 4. conduit    what is for a tunnel inside of this one is its device's
+ * 5. fragment   later ones wait for their first, and share its fate
+ * 6. find       only what belongs to a flow of this very tunnel goes on, or what
  *               may begin one: see admit.go
- * 6. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
- * 7. coalesce   segments of one flow merge to super-packets, written to the TUN
+ * 7. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
+ * 8. coalesce   segments of one flow merge to super-packets, written to the TUN
  */
 
 // inbound is the state of Write. Several peers of one tunnel may write at once.
@@ -81,6 +82,11 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	}
 	if plan.within(v.Src) || !forwardable(v.Src) {
 		return packet.SpoofedSource
+	}
+	if open := t.conduits.open.Load(); open != nil {
+		if mine, why := t.toConduit(*open, b); mine {
+			return why
+		}
 	}
 	if v.Frag != packet.Whole {
 		return t.fragment(b, plan)

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,8 @@ type Tunnel struct {
 	blocked  atomic.Bool   // Read waits for room
 	room     chan struct{} // capacity 1: the socket sent something
 
-	in inbound
+	in       inbound
+	conduits conduits
 }
 
 var _ tun.Device = (*Tunnel)(nil)
@@ -93,6 +95,7 @@ func newTunnel(e *Engine, o TunnelOptions) *Tunnel {
 	t.out.timer = time.NewTimer(time.Hour)
 	t.out.timer.Stop()
 	t.in.writer = e.tun.NewWriter()
+	t.conduits.id.Store(rand.Uint32())
 	return t
 }
 
