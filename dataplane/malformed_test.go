@@ -125,7 +125,7 @@ func (s *seams) carried(t *testing.T, side hostile.Side, h segment.Header, in []
 			t.Errorf("its checksums were true: %v, and now: %v", true0, true1)
 		}
 	}
-	if got, want := payload(t, outs), constant(in, v); !bytes.Equal(got, want) {
+	if got, want := together(t, outs), constant(in, v); !bytes.Equal(got, want) {
 		t.Errorf("%d bytes of payload went on as %d others", len(want), len(got))
 	}
 }
@@ -157,8 +157,8 @@ func constant(b []byte, v *packet.View) []byte {
 	return b
 }
 
-// payload puts what is constant of a packet in pieces together again.
-func payload(t *testing.T, outs []output) (all []byte) {
+// together puts what is constant of a packet in pieces together again.
+func together(t *testing.T, outs []output) (all []byte) {
 	t.Helper()
 	var fragments [][]byte
 	for _, o := range outs {
