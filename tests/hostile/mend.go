@@ -21,7 +21,7 @@ func Mend(b []byte) []byte {
 		if binary.BigEndian.Uint16(b[6:])&0x3fff == 0 {
 			mendTransport(b[n:end], b[9], b[12:20])
 		}
-		put(b[10:], b[:n], 0)
+		MendHeader(b)
 	case len(b) >= 40 && b[0]>>4 == 6:
 		end := 40 + int(binary.BigEndian.Uint16(b[4:]))
 		if end > len(b) {
@@ -30,6 +30,15 @@ func Mend(b []byte) []byte {
 		mendTransport(b[40:end], b[6], b[8:40])
 	}
 	return b
+}
+
+// MendHeader makes the checksum of an IPv4 header true, in place.
+func MendHeader(b []byte) {
+	if len(b) >= 20 && b[0]>>4 == 4 {
+		if n := int(b[0]&15) * 4; n >= 20 && n <= len(b) {
+			put(b[10:], b[:n], 0)
+		}
+	}
 }
 
 // mendTransport makes the checksum of the transport header t true, which goes

@@ -14,6 +14,10 @@ func Seeds(t Talk) (pkts [][]byte) {
 	for _, t := range []Talk{t, t.six()} {
 		pkts = append(pkts, t.Sound(data(24))...)
 		pkts = append(pkts, t.tcp(packet.ACK, stamps, data(24)), t.tcp(packet.SYN, begin, nil))
+		for range 4 { // which may merge
+			pkts = append(pkts, t.tcp(packet.ACK, stamps, data(100)))
+			t.Seq += 100
+		}
 		pkts = append(pkts, t.exceeded(t.back().tcp(packet.ACK, stamps, data(24))))
 	}
 	for _, c := range append(Cases(), Datagrams()...) {
