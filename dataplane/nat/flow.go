@@ -49,6 +49,7 @@ type Flow struct {
 	Proto               uint8
 	State               State
 	Inbound             bool // the far side began it
+	Adopted             bool // from the process before: OpenFile
 
 	StartedAt, TouchedAt Tick // first packet; last one that kept the flow alive
 	// Traffic from the LAN and to it, up to the packet before the one that asked.

@@ -11,6 +11,12 @@ type Options struct {
 	// MaxFlows bounds the table; 0 means 262,144. Memory is taken as flows
 	// come, about 130 bytes each, and kept. At most 16,777,215.
 	MaxFlows int
+	// MaxPerHost bounds the flows of one near host; 0 means a quarter of
+	// MaxFlows, but 65,536 where the table holds as many.
+	MaxPerHost int
+	// NewPerHost bounds the flows that one near host may start in a second; 0:
+	// as many as it likes.
+	NewPerHost int
 }
 
 const defaultMaxFlows = 1 << 18
