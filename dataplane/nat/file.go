@@ -45,4 +45,8 @@ func (t *Table) Names(exits []ExitName) {}
 
 // Close gives back the table's memory. Nobody may use it afterwards. The file
 // stays; to remove it is for the caller.
-func (t *Table) Close() {}
+func (t *Table) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.arena.close()
+}

@@ -14,9 +14,19 @@ type tracking struct {
 	ack    [2]uint32 // last acknowledgment sent: the first byte not yet received
 	window [2]uint16 // last window advertised, unscaled
 	scale  uint8     // window shift: low half out, high half in
-	fins   uint8     // bit 1<<direction: that side has sent a FIN
-	heard  bool      // both sides' numbers are known, not the opener's alone
+	marks  uint8
+	spoke  uint16 // lower half of the Tick of the far side's last segment
 }
+
+// Marks of a connection.
+const (
+	finOut = 1 << out // the near side has sent a FIN
+	finIn  = 1 << in
+	fins   = finOut | finIn
+	heard  = 1 << 2 // both sides' numbers are known, not the opener's alone
+)
+
+func (k *tracking) is(mark uint8) bool { return k.marks&mark != 0 }
 
 const (
 	noScale = 15 // the SYN had no window scale option
@@ -35,21 +45,19 @@ type segment struct {
 	scale         uint8
 }
 
-// readSegment reads the TCP header of a packet that has one whole.
-func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
+// read reads the TCP header of a packet that has one whole; false for others.
+func (s *segment) read(b []byte, v *packet.View) bool {
 	if v.Proto != packet.TCP || !v.HasPorts {
-		return s, false
+		return false
 	}
 	l4 := int(v.L4)
 	if len(b) < l4+20 || v.Payload < v.L4+20 || v.Len < v.Payload {
-		return s, false
+		return false
 	}
 	h := b[l4 : l4+20]
-	s = segment{
-		seq: binary.BigEndian.Uint32(h[4:]), ack: binary.BigEndian.Uint32(h[8:]),
-		len: uint32(v.Len - v.Payload), window: binary.BigEndian.Uint16(h[14:]),
-		flags: v.Flags, scale: noScale,
-	}
+	s.seq, s.ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
+	s.len, s.window = uint32(v.Len-v.Payload), binary.BigEndian.Uint16(h[14:])
+	s.flags, s.scale = v.Flags, noScale
 	if s.flags&packet.SYN != 0 {
 		s.len++
 		s.scale = windowScale(b[l4+20 : min(int(v.Payload), len(b))])
@@ -57,7 +65,7 @@ func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
 	if s.flags&packet.FIN != 0 {
 		s.len++
 	}
-	return s, true
+	return true
 }
 
 // windowScale finds the window scale in the options of a SYN (RFC 7323).
@@ -89,7 +97,8 @@ func (k *tracking) opened(dir int, s *segment) {
 func (k *tracking) answered(dir int, s *segment) {
 	end := s.seq + s.len
 	k.end[dir], k.ack[1-dir] = end, end
-	k.window[dir], k.heard = s.window, true
+	k.window[dir] = s.window
+	k.marks |= heard
 	k.setScale(dir, s.scale)
 	if k.scale&0x0f == noScale || k.scale>>4 == noScale {
 		k.scale = 0
@@ -102,7 +111,7 @@ func (k *tracking) setScale(dir int, scale uint8) {
 
 // picked starts tracking in the middle, with an ACK of the LAN host.
 func (k *tracking) picked(s *segment) {
-	*k = tracking{scale: pickedScale | pickedScale<<4, heard: true}
+	*k = tracking{scale: pickedScale | pickedScale<<4, marks: heard}
 	k.end[out], k.ack[in] = s.seq+s.len, s.seq
 	k.end[in], k.ack[out] = s.ack, s.ack
 	k.window[out], k.window[in] = s.window, ^uint16(0)

@@ -13,14 +13,14 @@ func (e *entry) startTCP(s *segment, exit uint16, pickup bool) packet.Reason {
 	switch {
 	case s.flags&stateFlags == packet.SYN:
 		e.state = TCPOpening
-		e.tcp.opened(int(e.opener), s)
+		e.tcp.opened(e.opener(), s)
 	case s.flags&stateFlags == packet.ACK && pickup:
 		e.state = TCPPicked
 		e.tcp.picked(s)
 	default:
 		return packet.InvalidState
 	}
-	if exit == Direct && e.opener == out {
+	if exit == Direct && !e.is(tagIn) {
 		e.state = TCPDirect
 	}
 	return packet.OK
@@ -37,7 +37,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 	}
 	switch e.state {
 	case TCPClosing, TCPReset:
-		return dir == out || e.opener == in && int32(s.seq-e.tcp.end[in]) > 0
+		return dir == out || e.is(tagIn) && int32(s.seq-e.tcp.end[in]) > 0
 	case TCPPicked, TCPDirect:
 		return dir == out
 	}
@@ -53,7 +53,7 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	case e.state == TCPDirect:
 		t.touch(i)
 		return
-	case !k.heard && e.opener == in:
+	case !k.is(heard) && e.is(tagIn):
 		t.tcpAnswer(i, s, out)
 		return
 	case s.flags&packet.RST != 0:
@@ -76,7 +76,7 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, out)
-	case s.flags&packet.ACK != 0 && k.heard && (e.state == TCPAnswered && e.opener == out || e.state == TCPReset):
+	case s.flags&packet.ACK != 0 && k.is(heard) && (e.state == TCPAnswered && !e.is(tagIn) || e.state == TCPReset):
 		t.up(i)
 	}
 }
@@ -89,9 +89,9 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case e.state == TCPDirect:
 		return packet.OK
-	case !k.heard && e.opener == in:
+	case !k.is(heard) && e.is(tagIn):
 		return t.tcpAgain(i, s)
-	case !k.heard:
+	case !k.is(heard):
 		return t.tcpAnswer(i, s, in)
 	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
 		return packet.InvalidState
@@ -104,7 +104,7 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, in)
-	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.opener == in):
+	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.is(tagIn)):
 		t.up(i)
 	}
 	return packet.OK
@@ -173,17 +173,17 @@ func (t *Table) tcpReset(i uint32, s *segment) packet.Reason {
 // fin notes a FIN of side dir; the first of each side starts the closing timer.
 func (t *Table) fin(i uint32, dir int) {
 	e := t.flows.at(i)
-	if e.tcp.fins&(1<<dir) != 0 || e.state == TCPReset {
+	if e.tcp.is(1<<dir) || e.state == TCPReset {
 		return
 	}
-	e.tcp.fins |= 1 << dir
+	e.tcp.marks |= 1 << dir
 	t.become(i, TCPClosing)
 }
 
 // up makes the connection established, or closing again when a side of it had
 // already sent its FIN.
 func (t *Table) up(i uint32) {
-	if t.flows.at(i).tcp.fins != 0 {
+	if t.flows.at(i).tcp.is(fins) {
 		t.become(i, TCPClosing)
 		return
 	}
