@@ -71,16 +71,10 @@ func (t *Table) newBinding(k bindingKey) uint16 {
 			return 0
 		}
 	}
-	n := uint16(len(s.list))
-	switch {
-	case len(s.free) > 0:
-		n = s.free[len(s.free)-1]
-		s.free = s.free[:len(s.free)-1]
-	case len(s.list) == maxBindings:
+	n := s.number()
+	if n == 0 || !t.file.record(n, &b) {
 		t.dropAddr(&b)
 		return 0
-	default:
-		s.list = append(s.list, binding{})
 	}
 	if k.masquerade {
 		b.ports = t.poolAt(poolKey{k.pool, k.addr})
@@ -89,9 +83,23 @@ func (t *Table) newBinding(k bindingKey) uint16 {
 	if k.fullCone {
 		s.cones++
 	}
+	s.free = s.free[:len(s.free)-1]
 	s.list[n] = b
 	s.byKey[k] = n
 	return n
+}
+
+// number returns the number for a new binding, which it may be or not; 0 when
+// there are no more.
+func (s *bindings) number() uint16 {
+	if len(s.free) == 0 {
+		if len(s.list) == maxBindings {
+			return 0
+		}
+		s.free = append(s.free, uint16(len(s.list)))
+		s.list = append(s.list, binding{})
+	}
+	return s.free[len(s.free)-1]
 }
 
 func (t *Table) dropAddr(b *binding) {

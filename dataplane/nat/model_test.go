@@ -272,9 +272,11 @@ func (m *model) tcpOut(f *modelFlow, kind string) {
 		f.touched = m.now
 	case kind == "fin":
 		f.touched = m.now
-		if !f.fins[out] && f.state != TCPReset {
+		if f.heard && !f.fins[out] {
 			f.fins[out] = true
-			f.state = TCPClosing
+			if f.state != TCPReset {
+				f.state = TCPClosing
+			}
 		}
 	default:
 		f.touched = m.now
@@ -315,9 +317,11 @@ func (m *model) tcpIn(f *modelFlow, kind string) packet.Reason {
 	case "rst-far":
 		return packet.InvalidState
 	case "fin":
-		if !f.fins[in] && f.state != TCPReset {
+		if !f.fins[in] {
 			f.fins[in] = true
-			f.become(TCPClosing, m.now)
+			if f.state != TCPReset {
+				f.become(TCPClosing, m.now)
+			}
 		}
 	case "ack", "data":
 		if f.state == TCPPicked {

@@ -28,14 +28,12 @@ func (s *slab[T]) extend() uint32 {
 }
 
 // room reports whether extend has a record to give.
-func (s *slab[T]) room() bool {
-	if s.next < s.ready {
-		return true
+func (s *slab[T]) room() bool { return s.next < s.ready || s.grow() }
+
+// grow readies some more records, if it can.
+func (s *slab[T]) grow() (ok bool) {
+	if s.more != nil {
+		s.ready, ok = s.more(s.ready)
 	}
-	if s.more == nil {
-		return false
-	}
-	ready, ok := s.more(s.ready)
-	s.ready = ready
-	return ok && s.next < ready
+	return ok
 }

@@ -46,6 +46,7 @@ type Table struct {
 	queues    [numStates]queue
 	bindings  bindings
 	hosts     hosts
+	file      *file // nil: the table ends with the process
 
 	probes int // of TCP ports, left in this tick
 }
@@ -180,6 +181,21 @@ func (t *Table) insert(e *entry) {
 
 // place does the same, but for the queue of e's state.
 func (t *Table) place(e *entry) uint32 {
+	i := t.occupy(e)
+	at := t.flows.at(i)
+	t.byNear.add(i, t.nearHash(at))
+	t.byFar.add(i, t.farHash(at))
+	b := &t.bindings.list[at.binding()]
+	t.hosts.add(b.near, at, at.started)
+	if at.is(tagMapped) {
+		t.link(i)
+	}
+	t.n++
+	return i
+}
+
+// occupy copies e to an entry that is free.
+func (t *Table) occupy(e *entry) uint32 {
 	i := t.vacant
 	if i != 0 {
 		t.vacant = t.flows.at(i).next
@@ -191,15 +207,7 @@ func (t *Table) place(e *entry) uint32 {
 	at := t.flows.at(i)
 	*at = *e
 	at.publish(tag)
-	t.byNear.add(i, t.nearHash(at))
-	t.byFar.add(i, t.farHash(at))
-	b := &t.bindings.list[at.binding()]
-	b.entries++
-	t.hosts.add(b.near, at, at.started)
-	if at.is(tagMapped) {
-		t.link(i)
-	}
-	t.n++
+	t.bindings.list[at.binding()].entries++
 	return i
 }
 

@@ -24,6 +24,7 @@ const (
 	finIn  = 1 << in
 	fins   = finOut | finIn
 	heard  = 1 << 2 // both sides' numbers are known, not the opener's alone
+	lost   = 1 << 3 // they were known to the process before
 )
 
 func (k *tracking) is(mark uint8) bool { return k.marks&mark != 0 }
@@ -115,6 +116,24 @@ func (k *tracking) picked(s *segment) {
 	k.end[out], k.ack[in] = s.seq+s.len, s.seq
 	k.end[in], k.ack[out] = s.ack, s.ack
 	k.window[out], k.window[in] = s.window, ^uint16(0)
+}
+
+// resumed makes e, adopted, a connection whose numbers were lost: the process
+// that knew them may have died while it wrote them. The near side's next segment
+// brings them back, as when a connection is picked up. One that was not yet
+// established is picked up altogether.
+func (e *entry) resumed() {
+	e.tcp = tracking{marks: e.tcp.marks&fins | heard | lost, spoke: e.tcp.spoke}
+	if e.state == TCPOpening || e.state == TCPAnswered {
+		e.state = TCPPicked
+	}
+}
+
+// found ends that, with an ACK of the near side.
+func (k *tracking) found(s *segment) {
+	marks, spoke := k.marks&fins, k.spoke
+	k.picked(s)
+	k.marks, k.spoke = k.marks|marks, spoke
 }
 
 // room returns the window that side dir last advertised, in bytes, never less

@@ -53,6 +53,11 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	case e.state == TCPDirect:
 		t.touch(i)
 		return
+	case k.is(lost):
+		if s.flags&stateFlags&^packet.FIN != packet.ACK {
+			return
+		}
+		k.found(s)
 	case !k.is(heard) && e.is(tagIn):
 		t.tcpAnswer(i, s, out)
 		return
@@ -88,6 +93,11 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	k := &e.tcp
 	switch {
 	case e.state == TCPDirect:
+		return packet.OK
+	case k.is(lost): // nothing to judge by; the near host can
+		if s.flags&stateFlags == packet.SYN && !e.is(tagIn) {
+			return packet.InvalidState
+		}
 		return packet.OK
 	case !k.is(heard) && e.is(tagIn):
 		return t.tcpAgain(i, s)
@@ -173,11 +183,13 @@ func (t *Table) tcpReset(i uint32, s *segment) packet.Reason {
 // fin notes a FIN of side dir; the first of each side starts the closing timer.
 func (t *Table) fin(i uint32, dir int) {
 	e := t.flows.at(i)
-	if e.tcp.is(1<<dir) || e.state == TCPReset {
+	if e.tcp.is(1 << dir) {
 		return
 	}
 	e.tcp.marks |= 1 << dir
-	t.become(i, TCPClosing)
+	if e.state != TCPReset {
+		t.become(i, TCPClosing)
+	}
 }
 
 // up makes the connection established, or closing again when a side of it had
