@@ -157,6 +157,14 @@ func (k *tracking) plausible(dir int, s *segment) bool {
 	return -w <= d && d <= w
 }
 
+// due reports whether a FIN of the far side comes where its data end so far, or
+// among those that the near side has not acknowledged. A later one may be true,
+// with the data before it lost; then the near side's own FIN ends the
+// connection. To guess one within the window is too easy.
+func (k *tracking) due(s *segment) bool {
+	return int32(s.seq-k.ack[out]) >= 0 && int32(s.seq-k.end[in]) <= 0
+}
+
 // exact reports whether a RST of side dir has the very number its receiver
 // must believe (RFC 5961, 3.2): the next byte as either side counts.
 func (k *tracking) exact(dir int, s *segment) bool {

@@ -74,8 +74,8 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 		}
 		return
 	}
-	if !k.plausible(out, s) {
-		return
+	if s.flags&stateFlags == packet.SYN || !k.plausible(out, s) {
+		return // a SYN here asks the far end whether it still knows the connection
 	}
 	k.follow(out, s)
 	switch {
@@ -94,26 +94,31 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case e.state == TCPDirect:
 		return packet.OK
-	case k.is(lost): // nothing to judge by; the near host can
-		if s.flags&stateFlags == packet.SYN && !e.is(tagIn) {
-			return packet.InvalidState
-		}
-		return packet.OK
 	case !k.is(heard) && e.is(tagIn):
 		return t.tcpAgain(i, s)
 	case !k.is(heard):
 		return t.tcpAnswer(i, s, in)
 	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
-		return packet.InvalidState
+		// Who began it may have forgotten it, and learns so from the near host
+		// (RFC 9293, 3.5.1). Nobody else has a reason to send a SYN.
+		if !e.is(tagIn) {
+			return packet.InvalidState
+		}
+		return packet.OK
+	case k.is(lost): // nothing to judge by; the near host can
+		return packet.OK
 	case s.flags&packet.RST != 0:
 		return t.tcpReset(i, s)
 	case !k.plausible(in, s):
 		return packet.OK
 	}
+	due := k.due(s)
 	k.follow(in, s)
 	switch {
 	case s.flags&packet.FIN != 0:
-		t.fin(i, in)
+		if due {
+			t.fin(i, in)
+		}
 	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.is(tagIn)):
 		t.up(i)
 	}
