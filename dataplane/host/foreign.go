@@ -36,7 +36,7 @@ func Conflicts(s Spec) []Conflict {
 
 func conflicts(s *Spec, old *State) []Conflict {
 	var all []Conflict
-	for _, part := range []func(*Spec, *State) ([]Conflict, error){uplinkConflicts, ruleConflicts, tableConflicts, chainConflicts} {
+	for _, part := range []func(*Spec, *State) ([]Conflict, error){insideConflicts, uplinkConflicts, ruleConflicts, tableConflicts, chainConflicts} {
 		found, err := part(s, old)
 		if err != nil {
 			found = append(found, Conflict{Where: "this host", Why: err.Error()})

@@ -18,8 +18,9 @@ const (
 	ruleOwnStop        // B: ... and never into our own TUN device
 	ruleDirect         //    LAN packets that answer an inbound connection
 	ruleReturn         // C: what the process writes to the TUN device
-	ruleInside         // D: the LAN to itself and to [lan] local
+	ruleLocal          // D: the LAN to itself and to [lan] local
 	ruleCapture        // E: everything else of the LAN
+	ruleInside         // F: all to Inside, answers of the gateway too. A socket of ours that A takes gets no further than insideChain
 	numPriorities
 )
 
@@ -74,7 +75,7 @@ func wantedRules(s *Spec, local []netip.Prefix) []Rule {
 		inside := merge(append(pick(s.lanPrefixes(), f), pick(local, f)...))
 		for _, in := range s.lanNames() {
 			for _, p := range inside {
-				add(Rule{In: in, To: p, Table: unix.RT_TABLE_MAIN}, ruleInside)
+				add(Rule{In: in, To: p, Table: unix.RT_TABLE_MAIN}, ruleLocal)
 			}
 			if f == ipv6 {
 				// Answers the host with "administratively prohibited", with
@@ -87,6 +88,9 @@ func wantedRules(s *Spec, local []netip.Prefix) []Rule {
 			add(Rule{In: s.TUN, Table: unix.RT_TABLE_MAIN}, ruleReturn)
 			for _, in := range s.lanNames() {
 				add(Rule{In: in, Table: s.Table}, ruleCapture)
+			}
+			if s.usesInside() {
+				add(Rule{To: insidePrefix, Table: s.Table}, ruleInside)
 			}
 		}
 	}
