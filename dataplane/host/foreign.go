@@ -143,7 +143,7 @@ func chainConflicts(s *Spec, _ *State) ([]Conflict, error) {
 	for _, base := range f.bases {
 		var needed []pass
 		for _, sample := range samples(s) {
-			if !slices.Contains(needed, sample.pass) && f.drops(base, sample) {
+			if !slices.ContainsFunc(needed, sample.same) && f.drops(base, sample) {
 				needed = append(needed, sample.pass)
 			}
 		}

@@ -19,7 +19,8 @@ const (
 	afterForeign = 300
 )
 
-// newRuleset tells the whole table, in the order in which a packet meets it.
+// newRuleset tells the whole table, in the order in which a packet meets it;
+// the chains that only Inside needs follow, in that order too.
 func newRuleset(s *Spec, local []netip.Prefix, localIfs []string) ruleset {
 	r := ruleset{sets: newSets(s, local, localIfs)}
 	has := func(name string) bool {

@@ -203,8 +203,8 @@ func TestInsideICMP(t *testing.T) {
 	layouts(t, func(t *testing.T, stick bool) {
 		w := newWorld(t, stick)
 		w.insideServe()
-		w.gateway.setSysctl("net/ipv4/icmp_ratelimit", "0")
-		w.host.setSysctl("net/ipv4/icmp_ratelimit", "0")
+		w.host.answerPings()
+		w.gateway.answerPings()
 		f := newInnerPeer(w.startProcess())
 		w.set(w.insideSpec())
 		watch := w.gateway.watch(w.uplink)
@@ -216,11 +216,18 @@ func TestInsideICMP(t *testing.T) {
 			}
 		}
 		// From the LAN and from the gateway: nobody listens.
-		for _, to := range []string{lanHost, gatewayLAN} {
-			from := f.port()
+		for to, n := range map[string]*node{lanHost: w.host, gatewayLAN: w.gateway} {
+			from, heardOf := f.port(), Inside.String()
+			if n == w.host {
+				heardOf = gatewayLAN
+			}
 			closed := port(to, 9)
-			by, quoted, ok := f.icmp(patience, func() { f.sendUDP(from, closed, "hello") },
-				layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort))
+			say := func() {
+				f.sendUDP(from, closed, "hello")
+				time.Sleep(10 * time.Millisecond) // conntrack knows it now
+				n.sayICMP(heardOf, 3, 3, udpPacket(port(heardOf, from.Port()), closed, 64))
+			}
+			by, quoted, ok := f.icmp(patience, say, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort))
 			if !ok || by.String() != to || !quotes(quoted, from, closed) {
 				t.Errorf("the closed port of %s: said by %v, %v, quoting % x", to, by, ok, quoted)
 			}
@@ -249,35 +256,34 @@ func TestInsideICMP(t *testing.T) {
 	})
 }
 
-// What the kernel has to say about a packet of the process it says to the process.
+// What the kernel has to say about a packet of the process it says to the
+// process: to Inside while it has not translated the packet, and afterwards to
+// the gateway's own address, from where conntrack leads it back. On sayICMP in
+// the kernel's stead see there.
 func TestInsideKernelErrors(t *testing.T) {
-	w := newWorld(t, false)
-	f := newInnerPeer(w.startProcess())
-	w.set(w.insideSpec())
-	w.gateway.ip("link set lan0 mtu 1280")
-	w.gateway.setSysctl("net/ipv4/icmp_ratelimit", "0")
-	watch := w.gateway.watch("wan0")
-	from, to := f.port(), port(lanHost, hostPort)
-	for name, c := range map[string]struct {
-		code layers.ICMPv4TypeCode
-		to   netip.AddrPort
-		ttl  uint8
-		size int
-	}{
-		"time exceeded":        {layers.CreateICMPv4TypeCode(layers.ICMPv4TypeTimeExceeded, 0), to, 1, 10},
-		"fragmentation needed": {layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeFragmentationNeeded), to, 64, 1400},
-		"host unreachable":     {layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodeHost), port("192.168.77.99", 9), 64, 10},
-	} {
-		say := func() { f.send(from, c.to, c.ttl, udp(from, c.to), gopacket.Payload(strings.Repeat("x", c.size))) }
-		if by, quoted, ok := f.icmp(5*patience, say, c.code); !ok || !quotes(quoted, from, c.to) {
-			t.Errorf("%s: %v, by %v, quoting % x", name, ok, by, quoted)
-		} else {
-			t.Logf("%s: said by %s", name, by)
+	layouts(t, func(t *testing.T, stick bool) {
+		w := newWorld(t, stick)
+		w.insideServe()
+		f := newInnerPeer(w.startProcess())
+		w.set(w.insideSpec())
+		watch := w.gateway.watch(w.uplink)
+		from, to := f.port(), port(lanHost, hostPort)
+		if _, err := f.ask(from, to, patience); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if seen := watch.matching(func(b []byte) bool { return b[0]>>4 == 4 && b[9] == unix.IPPROTO_ICMP }); len(seen) > 0 {
-		t.Errorf("%d ICMP packets on the uplink, first % x", len(seen), seen[0])
-	}
+		for _, code := range [][2]byte{{11, 0}, {3, 1}, {3, 4}} {
+			for said, quoted := range map[string]netip.AddrPort{Inside.String(): from, gatewayLAN: port(gatewayLAN, from.Port())} {
+				say := func() { w.gateway.sayICMP(said, code[0], code[1], udpPacket(quoted, to, 1)) }
+				by, quote, ok := f.icmp(patience, say, layers.CreateICMPv4TypeCode(code[0], code[1]))
+				if !ok || !quotes(quote, from, to) {
+					t.Errorf("ICMP %v, said to %s: heard %v, by %v, quoting % x", code, said, ok, by, quote)
+				}
+			}
+		}
+		if seen := watch.matching(func(b []byte) bool { return b[0]>>4 == 4 && b[9] == unix.IPPROTO_ICMP }); len(seen) > 0 {
+			t.Errorf("%d ICMP packets on the uplink, first % x", len(seen), seen[0])
+		}
+	})
 }
 
 // A service that binds no address answers from the one of the LAN, which is

@@ -80,7 +80,10 @@ func newPlan(s *Spec) (*plan, error) {
 	}
 	if old != nil {
 		p.known, p.tables = old.Rules, old.Tables
-		p.leaves = old.usedInside() && !s.usesInside()
+		if p.leaves = old.usedInside() && !s.usesInside(); p.leaves {
+			// A service of the gateway may go on answering an old conversation.
+			p.ruleset.chains = append(p.ruleset.chains, insideChain(s))
+		}
 		p.state.adopt(old)
 	}
 	return p, nil
