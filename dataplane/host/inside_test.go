@@ -104,6 +104,7 @@ func TestInsideBesideOthers(t *testing.T) {
 		"takes the ports": `table ip f { chain c { type nat hook prerouting priority dstnat; policy accept; fib daddr type local tcp dport 8443 dnat to 192.168.77.99; }; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			layouts(t, func(t *testing.T, stick bool) {
 				w := newWorld(t, stick)
 				w.serve()
@@ -119,17 +120,16 @@ func TestInsideBesideOthers(t *testing.T) {
 	for _, all := range []string{"0", "1", "2"} {
 		for _, own := range []string{"0", "1", "2"} {
 			t.Run(fmt.Sprintf("reverse path filter, all %s, interfaces %s", all, own), func(t *testing.T) {
-				layouts(t, func(t *testing.T, stick bool) {
-					w := newWorld(t, stick)
-					w.insideServe()
-					w.gateway.setSysctl(conf4+"/all/rp_filter", all)
-					w.gateway.setSysctl(conf4+"/default/rp_filter", own)
-					w.gateway.setSysctl(conf4+"/lan0/rp_filter", own)
-					w.gateway.setSysctl(conf4+"/"+w.uplink+"/rp_filter", own)
-					f := newInnerPeer(w.startProcess())
-					w.set(w.insideSpec())
-					w.insideWorks(f)
-				})
+				t.Parallel()
+				w := newWorld(t, own == all)
+				w.insideServe()
+				w.gateway.setSysctl(conf4+"/all/rp_filter", all)
+				w.gateway.setSysctl(conf4+"/default/rp_filter", own)
+				w.gateway.setSysctl(conf4+"/lan0/rp_filter", own)
+				w.gateway.setSysctl(conf4+"/"+w.uplink+"/rp_filter", own)
+				f := newInnerPeer(w.startProcess())
+				w.set(w.insideSpec())
+				w.insideWorks(f)
 			})
 		}
 	}
@@ -296,4 +296,41 @@ func TestInsideAnswersFromTheLANAddress(t *testing.T) {
 	if got, err := f.ask(f.port(), port(gatewayLAN, 54), patience); err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
+}
+
+// Foreign firewalls are asked about these conversations too, which are tracked.
+func TestInsideForeignFirewall(t *testing.T) {
+	layouts(t, func(t *testing.T, stick bool) {
+		w := newWorld(t, stick)
+		w.serve()
+		w.insideServe()
+		// Its input chain is its owner's business.
+		w.gateway.nft(strings.Replace(foreignFirewall, `iifname "lan0" accept`, `iifname { "lan0", "turnout0" } accept`, 1))
+		before := w.snapshot()
+		f := newInnerPeer(w.startProcess())
+		s := w.insideSpec()
+		s.AdjustFirewall = true
+		w.set(s)
+		w.insideWorks(f)
+		w.works()
+		w.restore(false)
+		f.p.kill()
+		wantEqual(t, "after Restore", w.snapshot(), before)
+
+		w.gateway.nft(`flush ruleset
+			table inet f { chain c { type filter hook forward priority 0; policy accept; ct state new iifname { "lan0", "turnout0" } oifname { "lan0", "turnout0" } drop; }; }`)
+		for _, c := range []struct {
+			spec Spec
+			want string
+		}{{w.spec(), ""}, {w.insideSpec(), "it drops what LAN hosts send to a listening forward; it drops conversations with LAN hosts that the process starts"}} {
+			var why []string
+			w.gateway.must(func() error {
+				for _, c := range Conflicts(c.spec) {
+					why = append(why, c.Why)
+				}
+				return nil
+			})
+			wantEqual(t, "conflicts", strings.Join(why, "; "), c.want)
+		}
+	})
 }
