@@ -20,7 +20,7 @@ const (
 	ruleReturn         // C: what the process writes to the TUN device
 	ruleLocal          // D: the LAN to itself and to [lan] local
 	ruleCapture        // E: everything else of the LAN
-	ruleInside         // F: all to Inside, answers of the gateway too. A socket of ours that A takes gets no further than insideChain
+	ruleInside         // F: all to Inside. What A takes before is stopped by insideChain
 	numPriorities
 )
 
@@ -72,9 +72,9 @@ func wantedRules(s *Spec, local []netip.Prefix) []Rule {
 		}
 		add(Rule{Mark: s.Mark, Mask: s.Mask, Table: unix.RT_TABLE_MAIN}, ruleOwn)
 		add(Rule{Mark: s.Mark, Mask: s.Mask, Refuse: unix.RTN_UNREACHABLE}, ruleOwnStop)
-		inside := merge(append(pick(s.lanPrefixes(), f), pick(local, f)...))
+		near := merge(append(pick(s.lanPrefixes(), f), pick(local, f)...))
 		for _, in := range s.lanNames() {
-			for _, p := range inside {
+			for _, p := range near {
 				add(Rule{In: in, To: p, Table: unix.RT_TABLE_MAIN}, ruleLocal)
 			}
 			if f == ipv6 {
