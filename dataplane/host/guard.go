@@ -108,13 +108,16 @@ func rawChain(s *Spec, has func(string) bool) chain {
 }
 
 // guardRules is the guard: LAN packets go into the TUN device, to each other,
-// or nowhere. IPv6 has no way through the process yet, so it has none here.
+// or nowhere, and packets to the LAN go to the LAN. IPv6 has no way through the process yet, so it has none here.
 func guardRules(s *Spec, has func(string) bool) chain {
 	c := chain{guardChain, nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter - 10, nil}
 	if s.usesInside() {
 		c.rules = guardInside(s, has)
 	}
 	c.rules = append(c.rules,
+		// A LAN interface that is down has taken its routes along: main's
+		// default would lead what a tunnel sends to the LAN out of the uplink.
+		rule(iifname(s.TUN), to(ipv4, lanSet), notToLAN(), counter, drop),
 		rule(notFromLAN(), accept),
 		rule(oifname(s.TUN), only(ipv4), accept),
 		// The prefix counts, not the interface alone: on a stick the uplink is

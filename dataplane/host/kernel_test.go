@@ -244,6 +244,27 @@ func TestRoutesOfTheUplinkStealNothing(t *testing.T) {
 	}
 }
 
+// What a tunnel sends to the LAN stays here when the LAN's link is down.
+func TestLANDown(t *testing.T) {
+	w := newWorld(t, false)
+	p := w.startProcess()
+	w.set(w.spec())
+	toLAN := func() {
+		p.file.Write(udpPacket(netip.MustParseAddrPort(tunneled+":7"), netip.MustParseAddrPort(lanHost+":9"), 64))
+	}
+	lan := w.gateway.watch("lan0")
+	toLAN()
+	if len(lan.matching(about(tunneled))) == 0 {
+		t.Fatal("the LAN host is not reached with its link up")
+	}
+	watch := w.gateway.watch("wan0")
+	w.gateway.ip("link set lan0 down")
+	toLAN()
+	if seen := watch.matching(about(lanHost)); len(seen) > 0 {
+		t.Errorf("%d packets left by the uplink, first % x", len(seen), seen[0])
+	}
+}
+
 // IPv6 of the LAN is refused at once, whether or not the host forwards it, but
 // for the LAN itself.
 func TestIPv6(t *testing.T) {
