@@ -77,7 +77,7 @@ func readFailed(err error) error {
 // packet takes one packet of n bytes, virtio header included, from d.frame.
 func (d *dispatcher) packet(n int) {
 	why := packet.BadOffload
-	if n > segment.HeaderLen && d.header.Decode(d.frame.data[:n]) {
+	if d.header.Decode(d.frame.data[:n]) {
 		why = d.route(d.frame.data[segment.HeaderLen:n])
 	}
 	if why != packet.OK {
@@ -102,6 +102,11 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 	}
 	if !forwardable(v.Dst) {
 		return packet.BadAddress
+	}
+	if v.Proto == packet.ICMP { // of which the kernel has verified the IP header only
+		if why := packet.VerifyHeader(b, v); why != packet.OK {
+			return why
+		}
 	}
 	if v.Frag != packet.Whole {
 		return d.fragment(b, lan)
