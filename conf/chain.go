@@ -138,6 +138,6 @@ func (w *widening) endpoint(t *Tunnel, e Endpoint, at classifier.Pos) {
 	case err != nil && len(by.Peers) > 1:
 		w.warnf(at, "tunnel %s goes by tunnel %s, whose peers allow only %s; it works as long as %s resolves to one of these", t.Name, by.Name, prefixList(by.allowed()), show(e.Host))
 	default:
-		w.send(id, &classifier.Entry{Pos: at, To: []netip.Prefix{to}}, "tunnel "+t.Name)
+		w.send(id, &classifier.Entry{Pos: at, To: []netip.Prefix{to}}, func() string { return "tunnel " + t.Name })
 	}
 }
