@@ -37,7 +37,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 	}
 	switch e.state {
 	case TCPClosing, TCPReset:
-		return dir == out || e.is(tagIn) && int32(s.seq-e.tcp.end[in]) > 0
+		return dir == out || e.is(tagIn) && (e.tcp.is(lost) || int32(s.seq-e.tcp.end[in]) > 0)
 	case TCPPicked, TCPDirect:
 		return dir == out
 	}
