@@ -221,7 +221,7 @@ func TestRow38PerProtocol(t *testing.T) {
 	}
 }
 
-// RFC 7857 section 7: parity is kept while it lasts, and refuses nobody.
+// RFC 7857 section 8: parity is kept while it lasts, and refuses nobody.
 func TestRow40ParityIsAWish(t *testing.T) {
 	r := newRig(t, 0)
 	even := 0

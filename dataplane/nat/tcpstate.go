@@ -45,7 +45,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 }
 
 // tcpOut follows a segment from the near side. Every one passes, but a RST does
-// not keep the flow alive (RFC 7857, 10).
+// not keep the flow alive (RFC 7857, 7.1).
 func (t *Table) tcpOut(i uint32, s *segment) {
 	e := t.flows.at(i)
 	k := &e.tcp
