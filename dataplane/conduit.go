@@ -70,7 +70,6 @@ type openPort struct {
 type conduits struct {
 	mu   sync.Mutex
 	open atomic.Pointer[[]*openPort]
-	id   atomic.Uint32 // the IPv4 identification that was used last, in the low half
 }
 
 // Conduit returns a new conduit through the tunnel, still closed.
@@ -230,7 +229,7 @@ func (c *Conduit) push(v *packet.View, datagram []byte) packet.Reason {
 	v.Len = uint16(n)
 	// DF is clear, so no two packets on their way may have the same number
 	// (RFC 6864, 4.2).
-	v.ID = uint16(c.tunnel.conduits.id.Add(1))
+	v.ID = c.tunnel.engine.ids.Next(v.Dst, v.Proto, 1)
 	b := c.buffer[:n]
 	putHeaders(b, v)
 	copy(b[conduitHeaders:], datagram)
@@ -262,15 +261,9 @@ func putHeaders(b []byte, v *packet.View) {
 // held the length against that of the packet.
 func (t *Tunnel) toConduit(open []*openPort, b []byte) (mine bool, why packet.Reason) {
 	v := &t.in.view
-	if v.Proto != packet.UDP || !v.HasPorts || v.Dst != t.opt.Address4 {
-		return false, packet.OK // a later fragment too: it has no port
-	}
-	p := findPort(open, v.DstPort)
+	p := t.conduitOf(open, v)
 	if p == nil {
 		return false, packet.OK
-	}
-	if v.Frag == packet.First {
-		return true, packet.FragmentUnknown // nobody puts the pieces together
 	}
 	l4 := b[v.L4:]
 	if l4[6]|l4[7] != 0 && packet.Checksum(l4, packet.PseudoSum(v, len(l4))) != 0xffff {
@@ -278,4 +271,34 @@ func (t *Tunnel) toConduit(open []*openPort, b []byte) (mine bool, why packet.Re
 	}
 	p.receive(b[v.Payload:], netip.AddrPortFrom(v.Src.Netip(), v.SrcPort))
 	return true, packet.OK
+}
+
+// conduitOf returns the open conduit that v is for, nil for none. The ports of
+// a later fragment are those of its first.
+func (t *Tunnel) conduitOf(open []*openPort, v *packet.View) *openPort {
+	if v.Proto != packet.UDP || v.Dst != t.opt.Address4 {
+		return nil
+	}
+	return findPort(open, v.DstPort)
+}
+
+// toConduitInPieces does what toConduit does, for fragments: the datagram is
+// for the conduit's device, which knows no pieces.
+func (t *Tunnel) toConduitInPieces(b []byte) (mine bool) {
+	open := t.conduits.open.Load()
+	if open == nil || t.conduitOf(*open, &t.in.view) == nil {
+		return false
+	}
+	whole, ok := t.in.pieces.Add(b, &t.in.view, uint32(t.engine.now()))
+	if !ok {
+		return true
+	}
+	why := t.in.view.Decode(whole)
+	if why == packet.OK {
+		_, why = t.toConduit(*open, whole)
+	}
+	if why != packet.OK {
+		t.drop(why)
+	}
+	return true
 }

@@ -194,13 +194,6 @@ func TestConduitReceives(t *testing.T) {
 	damaged[100]++
 	unsummed := bytes.Clone(whole)
 	unsummed[26], unsummed[27] = 0, 0
-	first, later := bytes.Clone(whole), bytes.Clone(whole)
-	first[6], later[7] = moreFragments>>8, 1
-	for _, b := range [][]byte{first, later} {
-		b[10], b[11] = 0, 0
-		binary.BigEndian.PutUint16(b[2:], 20+8*8)
-		binary.BigEndian.PutUint16(b[10:], ^packet.Checksum(b[:20], 0))
-	}
 	longer := append(bytes.Clone(whole), make([]byte, 20)...) // beyond the packet's own end
 	for _, r := range []struct {
 		name string
@@ -212,8 +205,10 @@ func TestConduitReceives(t *testing.T) {
 		{"without checksum", unsummed, true, packet.OK},
 		{"longer", longer, true, packet.OK},
 		{"damaged", damaged, false, packet.BadChecksum},
-		{"first fragment", first[:84], false, packet.FragmentUnknown},
-		{"later fragment", later[:84], false, packet.FragmentUnknown},
+		// In pieces, the last one first: the device gets the whole.
+		{"last fragment", fragmentOf(whole, 400, 508, false), false, packet.OK},
+		{"middle fragment", fragmentOf(whole, 200, 400, true), false, packet.OK},
+		{"first fragment", fragmentOf(whole, 0, 200, true), true, packet.OK},
 		{"another port", udp(far, own, 51820, c.port-1, 500), false, packet.NoFlow},
 		{"another address", udp(far, "10.64.0.3", 51820, c.port, 500), false, packet.NoFlow},
 		{"a LAN host's source", udp(host, own, 51820, c.port, 500), false, packet.SpoofedSource},

@@ -7,6 +7,7 @@ import (
 	"turnout/classifier"
 	"turnout/classifier/packet"
 	"turnout/dataplane/answer"
+	"turnout/dataplane/fragment"
 	"turnout/dataplane/nat"
 	"turnout/dataplane/segment"
 )
@@ -16,8 +17,8 @@ import (
  * 1. Write      takes a batch of decrypted packets from WireGuard
  * 2. decode     headers and header checksums: the peer is authenticated, not honest
  * 3. source     a tunnel may not speak as a LAN host
- * 4. conduit    what is for a tunnel inside of this one is its device's
- * 5. fragment   later ones wait for their first, and share its fate
+ * 4. fragment   later ones wait for their first, and share its fate: see fragments.go
+ * 5. conduit    what is for a tunnel inside of this one is its device's
  * 6. find       only what belongs to a flow of this very tunnel goes on, or what
  *               may begin one: see admit.go
  * 7. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
@@ -31,6 +32,7 @@ type inbound struct {
 	merge  segment.Coalescer
 	writer *Writer
 	woken  wakes // tunnels that got something relayed
+	pieces fragment.Reassembler
 	answer [answerSize]byte
 }
 
@@ -56,15 +58,17 @@ func (t *Tunnel) Write(bufs [][]byte, offset int) (int, error) {
 			t.drop(why)
 		}
 	}
-	// borrowed: the coalescer holds parts of bufs until here.
-	if failed := in.merge.Flush(in.writer); failed > 0 {
-		for range failed {
-			t.drop(packet.WriteFailed)
-		}
-	}
+	t.flush() // borrowed: the coalescer holds parts of bufs until here
 	in.woken.flush()
 	t.In.add(n, bytes)
 	return len(bufs), nil
+}
+
+// flush writes what the coalescer has to the TUN device.
+func (t *Tunnel) flush() {
+	for range t.in.merge.Flush(t.in.writer) {
+		t.drop(packet.WriteFailed)
+	}
 }
 
 // deliver checks one packet and hands it on.
@@ -83,13 +87,13 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	if plan.within(v.Src) || !forwardable(v.Src) {
 		return packet.SpoofedSource
 	}
+	if v.Frag != packet.Whole {
+		return t.fragment(b, plan)
+	}
 	if open := t.conduits.open.Load(); open != nil {
 		if mine, why := t.toConduit(*open, b); mine {
 			return why
 		}
-	}
-	if v.Frag != packet.Whole {
-		return t.fragment(b, plan)
 	}
 	way, why := t.find(b, plan)
 	if why != packet.OK {

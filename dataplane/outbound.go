@@ -33,6 +33,7 @@ type dispatcher struct {
 	writer *Writer
 	view   packet.View
 	header segment.Header
+	lent   bool // the packet lies in somebody else's memory, not in frame
 	woken  wakes
 	answer [answerSize]byte
 	debug  bool
@@ -168,7 +169,11 @@ func (d *dispatcher) tunnel(b []byte, way *course, lan *Network, id uint16) pack
 	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
 		packet.ClampMSS(b, v, maxSegment(t.opt.MTU, v), partial)
 	}
-	kept, why := t.push(d.header, v, b, d.frame)
+	frame := d.frame
+	if d.lent {
+		frame = nil
+	}
+	kept, why := t.push(d.header, v, b, frame)
 	if kept {
 		d.frame = d.frames.get()
 	}

@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -95,7 +94,6 @@ func newTunnel(e *Engine, o TunnelOptions) *Tunnel {
 	t.out.timer = time.NewTimer(time.Hour)
 	t.out.timer.Stop()
 	t.in.writer = e.tun.NewWriter()
-	t.conduits.id.Store(rand.Uint32())
 	return t
 }
 
