@@ -26,14 +26,15 @@ type still struct {
 	seeds []func(hostile.Talk) []byte
 	bufs  [][]byte
 	sizes []int
+	frame []byte   // for one packet of the kernel's
 	told  [][]byte // what a conduit of se received
 }
 
 // conduitPort is the port of a conduit through the tunnel se.
 const conduitPort = 50000
 
-func newStillSeams(f *testing.F) *still {
-	s := &still{world: newStill(f), seeds: hostile.Seeds(), bufs: buffers(), sizes: make([]int, batchSize)}
+func newStillSeams(f testing.TB) *still {
+	s := &still{world: newStill(f), seeds: hostile.Seeds(), bufs: buffers(), sizes: make([]int, batchSize), frame: make([]byte, segment.HeaderLen+frameSize)}
 	s.d = &dispatcher{Engine: s.Engine, frame: s.frames.get(), writer: s.tun.NewWriter(), plan: s.Plan()}
 	_, err := s.se.Conduit().Open(conduitPort, func(b []byte, _ netip.AddrPort) { s.told = append(s.told, bytes.Clone(b)) })
 	if err != nil {
@@ -116,16 +117,15 @@ func (s *still) delivered() (outs []output) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	b := make([]byte, segment.HeaderLen+frameSize)
 	conn.Read(func(fd uintptr) bool {
 		for {
-			n, err := unix.Read(int(fd), b)
+			n, err := unix.Read(int(fd), s.frame)
 			if err != nil {
 				return true
 			}
 			var o output
-			o.header.Decode(b)
-			o.packet = bytes.Clone(b[segment.HeaderLen:n])
+			o.header.Decode(s.frame)
+			o.packet = bytes.Clone(s.frame[segment.HeaderLen:n])
 			outs = append(outs, o)
 		}
 	})
@@ -254,7 +254,7 @@ func FuzzWrite(f *testing.F) {
 		s.write(pkts...)
 		pieces, still := 0, 0
 		for _, o := range s.delivered() {
-			n, bad, err := count(o)
+			n, bad, err := s.count(o)
 			if err != nil {
 				t.Fatalf("of a batch to the LAN: %v: %+v %x", err, o.header, o.packet)
 			}
@@ -302,15 +302,14 @@ func intactInput(b []byte) bool {
 
 // count returns how many packets the kernel will make of an output, and how
 // many of them have wrong checksums.
-func count(o output) (n, wrong int, err error) {
+func (s *still) count(o output) (n, wrong int, err error) {
 	var v packet.View
 	var c segment.Cutter
 	if v.Decode(o.packet) != packet.OK || c.Start(o.header, o.packet, &v) != packet.OK {
 		return 0, 0, fmt.Errorf("the kernel would refuse it")
 	}
-	b := make([]byte, 65535)
 	for ; c.Left() > 0; n++ {
-		piece := b[:c.Next(b)]
+		piece := s.frame[:c.Next(s.frame)]
 		if err := toLAN(piece); err != nil {
 			return n, wrong, err
 		}
