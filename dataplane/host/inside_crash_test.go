@@ -262,8 +262,14 @@ func TestInsidePretenders(t *testing.T) {
 			}
 		}
 		if w.uplink == "lan0" {
-			s := w.sender(w.internet) // on a stick the world comes by the LAN's interface
-			s.udp(remote+":9007", gatewayLAN+":6000", 64)
+			// On a stick the world comes by the LAN's interface; a listed port
+			// is not listed for it.
+			listed := w.gateway.listen(gatewayLAN + ":6000")
+			w.sender(w.internet).udp(remote+":9007", gatewayLAN+":6000", 64)
+			listed.SetReadDeadline(time.Now().Add(patience))
+			if _, _, err := listed.ReadFromUDPAddrPort(make([]byte, 64)); err != nil {
+				t.Errorf("the gateway's own service was told nothing by the world: %v", err)
+			}
 		}
 		for _, to := range []string{remote, tunneled} {
 			f.sendUDP(f.port(), port(to, 7), "out?")

@@ -156,6 +156,10 @@ func TestInsideWithTwoLANs(t *testing.T) {
 	if got, err := w.host.ask(gatewayWAN+":5005", patience); err != nil || !strings.HasSuffix(got, ">192.0.0.6:5005") {
 		t.Errorf("at the uplink's address: %q, %v", got, err)
 	}
+	second.echo("192.168.78.10:5005")
+	if got, err := w.host.ask("192.168.78.10:5005", patience); err != nil || !strings.HasPrefix(got, lanHost+":") || strings.Contains(got, ">") {
+		t.Errorf("a listed port of a host of the other LAN: it saw %q, %v", got, err)
+	}
 	from := f.port() // one port, three hosts
 	for host, gateway := range map[string]string{lanHost: gatewayLAN, "192.168.78.10": "192.168.78.1", "192.168.79.10": "192.168.79.1"} {
 		if got, err := f.ask(from, port(host, hostPort), patience); err != nil || got != port(gateway, from.Port()).String() {
