@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 )
 
@@ -276,6 +277,12 @@ func TestInsidePretenders(t *testing.T) {
 			f.send(f.port(), port(to, 0), 64, echoRequest(1))
 		}
 		f.send(f.port(), netip.AddrPortFrom(Inside, 7), 64, udp(f.port(), f.port()))
+		// An answer to nothing: conntrack does not translate it.
+		lan := w.gateway.watch("lan0")
+		f.sendTCP(f.port(), port(lanHost, 7), &layers.TCP{SYN: true, ACK: true}, "")
+		if seen := lan.matching(about(inside)); len(seen) > 0 {
+			t.Errorf("%d packets of %s on the LAN, first % x", len(seen), inside, seen[0])
+		}
 		if seen := append(watch.matching(about(inside)), watch.leaks()...); len(seen) > 0 {
 			t.Errorf("%d packets left by the uplink, first % x", len(seen), seen[0])
 		}
