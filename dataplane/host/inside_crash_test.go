@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 )
 
@@ -262,14 +263,26 @@ func TestInsidePretenders(t *testing.T) {
 			}
 		}
 		if w.uplink == "lan0" {
-			s := w.sender(w.internet) // on a stick the world comes by the LAN's interface
-			s.udp(remote+":9007", gatewayLAN+":6000", 64)
+			// On a stick the world comes by the LAN's interface; a listed port
+			// is not listed for it.
+			listed := w.gateway.listen(gatewayLAN + ":6000")
+			w.sender(w.internet).udp(remote+":9007", gatewayLAN+":6000", 64)
+			listed.SetReadDeadline(time.Now().Add(patience))
+			if _, _, err := listed.ReadFromUDPAddrPort(make([]byte, 64)); err != nil {
+				t.Errorf("the gateway's own service was told nothing by the world: %v", err)
+			}
 		}
 		for _, to := range []string{remote, tunneled} {
 			f.sendUDP(f.port(), port(to, 7), "out?")
 			f.send(f.port(), port(to, 0), 64, echoRequest(1))
 		}
 		f.send(f.port(), netip.AddrPortFrom(Inside, 7), 64, udp(f.port(), f.port()))
+		// An answer to nothing: conntrack does not translate it.
+		lan := w.gateway.watch("lan0")
+		f.sendTCP(f.port(), port(lanHost, 7), &layers.TCP{SYN: true, ACK: true}, "")
+		if seen := lan.matching(about(inside)); len(seen) > 0 {
+			t.Errorf("%d packets of %s on the LAN, first % x", len(seen), inside, seen[0])
+		}
 		if seen := append(watch.matching(about(inside)), watch.leaks()...); len(seen) > 0 {
 			t.Errorf("%d packets left by the uplink, first % x", len(seen), seen[0])
 		}
