@@ -169,6 +169,7 @@ func TestNeverAnswered(t *testing.T) {
 		{"a first fragment of a SYN", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.Flags = layers.IPv4MoreFragments }), true, false},
 		{"a first fragment of data", tcp(func(ip *layers.IPv4, s *layers.TCP) { ip.Flags = layers.IPv4MoreFragments; s.SYN, s.ACK = false, true }), true, true},
 		{"broadcast", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.DstIP = net.IP{255, 255, 255, 255} }), false, false},
+		{"from the router's own address", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.SrcIP = us4 }), false, true},
 		{"multicast", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.DstIP = net.IP{224, 0, 0, 251} }), false, false},
 		{"an echo request", build(t, ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 7}), true, false},
 		{"an ICMP error", build(t, ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(11, 0)}, quoted), false, false},

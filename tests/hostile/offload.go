@@ -15,11 +15,10 @@ func (l *list) offload() {
 		*l = append(*l, Case{
 			Class: class, Name: name, Header: h, Want: [Sides]Result{LAN: want},
 			make: func(t Talk) [][]byte {
-				b := t.tcp(packet.ACK, nil, data(n))
-				if h.CsumOffset == udp.CsumOffset {
-					b = t.udp(data(n))
+				if h.GSOType == segment.GSOUDP {
+					return [][]byte{partial(t.udp(data(n)), 6)}
 				}
-				return [][]byte{partial(b, h)}
+				return [][]byte{partial(t.tcp(packet.ACK, nil, data(n)), 16)}
 			},
 		})
 	}
@@ -43,6 +42,8 @@ func (l *list) offload() {
 	super(76, "the last byte", start(tcp, segment.GSONone, 139), bad, 100)
 	super(76, "65,535", start(tcp, segment.GSONone, 65535), bad, 100)
 	super(76, "inside the IP header", start(tcp, segment.GSONone, 8), bad, 100)
+	super(76, "over the TCP header", start(tcp, segment.GSONone, 32), bad, 100)
+	super(76, "into the ports", with(start(tcp, segment.GSONone, 20), func(h *segment.Header) { h.CsumOffset = 0 }), bad, 100)
 	super(76, "beyond a super-packet", start(tcp, tcp.GSOType, 65535), bad, 5000)
 	for _, n := range []uint16{0, 1, 39, 1000, 65535} {
 		super(77, "TCP, "+decimal(int(n)), hdrLen(tcp, n), forward, 5000)
@@ -66,14 +67,14 @@ func (l *list) tooLarge(h segment.Header) {
 	l.pass(78, "whole", func(t Talk) []byte { return t.udp(data(65507)) })
 	*l = append(*l, Case{
 		Class: 78, Name: "in segments of a byte too many, DF", Header: h, Want: [Sides]Result{LAN: big},
-		make: func(t Talk) [][]byte { return [][]byte{partial(df(t.tcp(packet.ACK, nil, data(65000))), h)} },
+		make: func(t Talk) [][]byte { return [][]byte{partial(df(t.tcp(packet.ACK, nil, data(65000))), 16)} },
 	})
 }
 
-// partial leaves of the transport checksum what the kernel leaves when h says
-// that it is to be completed: the sum of the pseudo-header.
-func partial(b []byte, h segment.Header) []byte {
+// partial leaves of the transport checksum, at bytes into its header, what the
+// kernel leaves of one that is to be completed: the sum of the pseudo-header.
+func partial(b []byte, at int) []byte {
 	pseudo := packet.Checksum(b[12:20], uint64(b[9])+uint64(len(b)-20))
-	binary.BigEndian.PutUint16(b[20+h.CsumOffset:], pseudo)
+	binary.BigEndian.PutUint16(b[20+at:], pseudo)
 	return b
 }
