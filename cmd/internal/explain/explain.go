@@ -88,7 +88,7 @@ func (s Source) answer(q control.Query, e classifier.Explanation) control.Answer
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
 	if e.Entry >= 0 {
-		l := line(&s.Table.Policy().Entries[e.Entry])
+		l := Line(&s.Table.Policy().Entries[e.Entry])
 		a.Match = &l
 	}
 	switch {
@@ -194,12 +194,13 @@ func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
 }
 
 func (s Source) lost(e *classifier.Entry, field string) control.Lost {
-	l := control.Lost{By: e.By.String(), Match: line(e), Lost: field}
+	l := control.Lost{By: e.By.String(), Match: Line(e), Lost: field}
 	l.Exit, l.Tunnel, l.Group = s.exit(e.Exit)
 	return l
 }
 
-func line(e *classifier.Entry) control.Line {
+// Line says where a line of the policy stands, and what it says.
+func Line(e *classifier.Entry) control.Line {
 	return control.Line{Text: e.Text, At: e.Pos.String(), File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
 }
 
