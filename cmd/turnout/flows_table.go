@@ -17,7 +17,10 @@ import (
 
 // flowsWide is how wide the table's second lines get; the first ones are as
 // wide as addresses and names make them, mostly less.
-const flowsWide = 100
+const (
+	flowsWide   = 100
+	flowsIndent = "       "
+)
 
 // flowTable prints flows for a person. It keeps them all: the daemon sends no
 // more than the limit.
@@ -33,19 +36,17 @@ func (e *env) flowTable(c *control.Client, q control.FlowsRequest) error {
 	if err != nil {
 		return err
 	}
-	printFlows(e.stdout, list, more)
-	return nil
+	return printFlows(e.stdout, list, more)
 }
 
 // printFlows aligns the first lines of all flows and puts the second lines
 // between them.
-func printFlows(w io.Writer, list []*control.Flow, more int) {
-	out := bufio.NewWriter(w)
-	defer out.Flush()
+func printFlows(w io.Writer, list []*control.Flow, more int) error {
 	if len(list) == 0 {
-		fmt.Fprintln(out, "no flows")
-		return
+		_, err := fmt.Fprintln(w, "no flows")
+		return err
 	}
+	out := bufio.NewWriter(w)
 	var text bytes.Buffer
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "proto\tfrom\t  to\texit\tstate\tage\tout\tin")
@@ -57,12 +58,13 @@ func printFlows(w io.Writer, list []*control.Flow, more int) {
 		line, _ := text.ReadBytes('\n')
 		out.Write(line)
 		if i >= 0 {
-			fmt.Fprintln(out, "       "+flowDetail(list[i]))
+			fmt.Fprintln(out, flowsIndent+flowDetail(list[i]))
 		}
 	}
 	if more > 0 {
 		fmt.Fprintf(out, "and %s with less traffic; --limit shows more, --json all\n", count(more, "flow"))
 	}
+	return out.Flush()
 }
 
 func flowRow(f *control.Flow) string {
@@ -109,28 +111,35 @@ func flowDetail(f *control.Flow) string {
 	words = append(words,
 		fmt.Sprintf("%d/%d packets", f.PacketsOut, f.PacketsIn),
 		fmt.Sprintf("idle %v", time.Duration(f.Idle)*time.Second))
-	line := strings.Join(words, ", ")
 	if f.Group != "" {
-		line += ", of group " + f.Group
+		words = append(words, "group "+f.Group)
 	}
-	return line + "; " + decisionText(f, flowsWide-7-utf8.RuneCountInString(line)-2)
+	line := strings.Join(words, ", ") + "; "
+	return line + decisionText(f, flowsWide-len(flowsIndent)-utf8.RuneCountInString(line))
 }
 
-// decisionText names the line that decided, in about so many columns.
+// decisionText names the line that decided, in so many columns where that
+// leaves a few for its text.
 func decisionText(f *control.Flow, columns int) string {
 	switch {
 	case f.Earlier:
-		return f.By + " of an earlier policy"
+		return "by " + f.By + ", of an earlier policy"
 	case f.Match == nil:
 		return "by " + f.By
 	}
-	text, at := f.Match.Text, "  ("+f.Match.At+")"
-	if f.Match.Name != "" {
-		text = fmt.Sprintf("%s %q", f.By, f.Match.Name)
+	at := " (" + f.Match.At + ")"
+	columns = max(12, columns-utf8.RuneCountInString(at))
+	if f.Match.Name == "" {
+		return shorten(f.Match.Text, columns) + at
 	}
-	room := max(12, columns-utf8.RuneCountInString(at))
-	if r := []rune(text); len(r) > room {
-		text = string(r[:room-1]) + "…"
+	head := f.By + ` "`
+	return head + shorten(f.Match.Name, columns-len(head)-1) + `"` + at
+}
+
+// shorten cuts s to so many columns.
+func shorten(s string, columns int) string {
+	if r := []rune(s); len(r) > columns {
+		return string(r[:columns-1]) + "…"
 	}
-	return text + at
+	return s
 }
