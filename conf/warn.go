@@ -10,6 +10,8 @@ import (
 func (l *loader) warn(d *draft, p *classifier.Policy) {
 	l.sharedPrefixes(d)
 	l.sharedServers(d.cfg)
+	l.takenServices(d.cfg)
+	l.acceptTargets(d.cfg)
 	for i := range d.cfg.Tunnels {
 		l.lonely(&d.cfg.Tunnels[i], &p.Exits[tunnelExit(i)])
 	}

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"turnout/classifier/packet"
@@ -60,6 +61,15 @@ func movers(t testing.TB) map[string]func() {
 	back := make([]byte, 16+len(answer))
 	batch := [][]byte{back}
 	kernel := make([]byte, 70000)
+
+	conduit := w.no.Conduit()
+	port, err := conduit.Open(0, func([]byte, netip.AddrPort) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	datagrams, to := [][]byte{make([]byte, 1252)}, netip.MustParseAddrPort(far+":51820")
+	inner := [][]byte{make([]byte, 16+20+8+1252)}
+	inside := udp(far, own, 51820, port, 1252)
 	return map[string]func(){
 		"udp out":       out(segment.Header{}, small),
 		"tcp out":       out(segment.Header{}, ack),
@@ -68,6 +78,14 @@ func movers(t testing.TB) map[string]func() {
 			copy(back[16:], answer)
 			w.se.Write(batch, 16)
 			w.kernel.Read(kernel)
+		},
+		"conduit out": func() {
+			conduit.Send(datagrams, to)
+			w.no.fill(bufs, sizes, 16)
+		},
+		"conduit in": func() {
+			copy(inner[0][16:], inside)
+			w.no.Write(inner, 16)
 		},
 	}
 }

@@ -116,7 +116,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-second.C:
 			e.tick.Store(uint32(Now()))
 			e.flows.Expire(e.now())
-			e.Dropped[packet.FragmentUnknown].Add(uint64(e.fragments.Expire(uint32(e.now()))))
+			held := e.fragments.Expire(uint32(e.now()))
+			e.Dropped[packet.FragmentUnknown].Add(held.Unknown)
+			e.Dropped[packet.FragmentOverlap].Add(held.Overlap)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"turnout/classifier"
 	"turnout/classifier/packet"
 	"turnout/dataplane/answer"
+	"turnout/dataplane/fragment"
 	"turnout/dataplane/nat"
 	"turnout/dataplane/segment"
 )
@@ -16,11 +17,12 @@ import (
  * 1. Write      takes a batch of decrypted packets from WireGuard
  * 2. decode     headers and header checksums: the peer is authenticated, not honest
  * 3. source     a tunnel may not speak as a LAN host
- * 4. fragment   later ones wait for their first, and share its fate
- * 5. find       only what belongs to a flow of this very tunnel goes on, or what
+ * 4. fragment   later ones wait for their first, and share its fate: see fragments.go
+ * 5. conduit    what is for a tunnel inside of this one is its device's
+ * 6. find       only what belongs to a flow of this very tunnel goes on, or what
  *               may begin one: see admit.go
- * 6. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
- * 7. coalesce   segments of one flow merge to super-packets, written to the TUN
+ * 7. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
+ * 8. coalesce   segments of one flow merge to super-packets, written to the TUN
  */
 
 // inbound is the state of Write. Several peers of one tunnel may write at once.
@@ -30,6 +32,7 @@ type inbound struct {
 	merge  segment.Coalescer
 	writer *Writer
 	woken  wakes // tunnels that got something relayed
+	pieces fragment.Reassembler
 	answer [answerSize]byte
 }
 
@@ -55,15 +58,17 @@ func (t *Tunnel) Write(bufs [][]byte, offset int) (int, error) {
 			t.drop(why)
 		}
 	}
-	// borrowed: the coalescer holds parts of bufs until here.
-	if failed := in.merge.Flush(in.writer); failed > 0 {
-		for range failed {
-			t.drop(packet.WriteFailed)
-		}
-	}
+	t.flush() // borrowed: the coalescer holds parts of bufs until here
 	in.woken.flush()
 	t.In.add(n, bytes)
 	return len(bufs), nil
+}
+
+// flush writes what the coalescer has to the TUN device.
+func (t *Tunnel) flush() {
+	for range t.in.merge.Flush(t.in.writer) {
+		t.drop(packet.WriteFailed)
+	}
 }
 
 // deliver checks one packet and hands it on.
@@ -84,6 +89,11 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	}
 	if v.Frag != packet.Whole {
 		return t.fragment(b, plan)
+	}
+	if open := t.conduits.open.Load(); open != nil {
+		if mine, why := t.toConduit(*open, b); mine {
+			return why
+		}
 	}
 	way, why := t.find(b, plan)
 	if why != packet.OK {

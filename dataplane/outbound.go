@@ -33,6 +33,7 @@ type dispatcher struct {
 	writer *Writer
 	view   packet.View
 	header segment.Header
+	lent   bool // the packet lies in somebody else's memory, not in frame
 	woken  wakes
 	answer [answerSize]byte
 	debug  bool
@@ -76,7 +77,7 @@ func readFailed(err error) error {
 // packet takes one packet of n bytes, virtio header included, from d.frame.
 func (d *dispatcher) packet(n int) {
 	why := packet.BadOffload
-	if n > segment.HeaderLen && d.header.Decode(d.frame.data[:n]) {
+	if d.header.Decode(d.frame.data[:n]) {
 		why = d.route(d.frame.data[segment.HeaderLen:n])
 	}
 	if why != packet.OK {
@@ -101,6 +102,11 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 	}
 	if !forwardable(v.Dst) {
 		return packet.BadAddress
+	}
+	if v.Proto == packet.ICMP { // of which the kernel has verified the IP header only
+		if why := packet.VerifyHeader(b, v); why != packet.OK {
+			return why
+		}
 	}
 	if v.Frag != packet.Whole {
 		return d.fragment(b, lan)
@@ -163,7 +169,11 @@ func (d *dispatcher) tunnel(b []byte, way *course, lan *Network, id uint16) pack
 	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
 		packet.ClampMSS(b, v, maxSegment(t.opt.MTU, v), partial)
 	}
-	kept, why := t.push(d.header, v, b, d.frame)
+	frame := d.frame
+	if d.lent {
+		frame = nil
+	}
+	kept, why := t.push(d.header, v, b, frame)
 	if kept {
 		d.frame = d.frames.get()
 	}

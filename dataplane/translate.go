@@ -36,6 +36,17 @@ func (c *course) shared() bool {
 	return c.Masquerade
 }
 
+// target returns where packet v goes on the other side.
+func (c *course) target(v *packet.View) packet.Addr {
+	switch {
+	case c.back:
+		return c.LAN
+	case c.Far != packet.Addr{}:
+		return c.Far
+	}
+	return v.Dst
+}
+
 // wakes are tunnels that got something and sleep yet: each is woken once for a
 // batch.
 type wakes []*Tunnel

@@ -78,7 +78,8 @@ func SetEmbeddedDestination(b []byte, v, e *View, a Addr, port uint16) {
 }
 
 func setEmbedded(b []byte, v, e *View, s side, a Addr, port uint16) {
-	d := set(b[v.Payload:v.Len], e, s, a, port, false)
+	q, _ := v.quote(b[v.Payload:v.Len], b[v.L4:])
+	d := set(q, e, s, a, port, false)
 	d.apply(b[v.L4+2:])
 }
 

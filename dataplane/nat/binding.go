@@ -6,27 +6,15 @@ import "turnout/classifier/packet"
 // external address or with addresses as they are. Flows name it by a number.
 type binding struct {
 	bindingKey
-	flows uint32
-	ports *pool // at addr; nil without masquerade
+	entries uint32 // that name it, resting ones too
+	ext     uint32 // the number of addr
+	ports   *pool  // at addr; nil without masquerade
 }
 
 type bindingKey struct {
 	near, exit, pool     uint16
 	masquerade, fullCone bool
 	addr                 packet.Addr
-}
-
-// A pool holds the ports in use at one external address of a tunnel. Flows that
-// leave by the tunnel share it with those that only use its address.
-type pool struct {
-	number    uint16 // of the pool, for mappings
-	flows     uint32
-	udp, icmp *portSet // made at the first use
-}
-
-type poolKey struct {
-	exit uint16
-	addr packet.Addr
 }
 
 // bindings holds all of them. Number 0 is never used.
@@ -36,7 +24,8 @@ type bindings struct {
 	free  []uint16
 	hint  [256]uint16 // by the low bits of the exit: the binding it had last
 	pools map[poolKey]*pool
-	named uint16 // pools so far
+	named uint32 // pools so far
+	cones int    // bindings that are full cones
 }
 
 const maxBindings = 1 << 16
@@ -45,9 +34,7 @@ func newBindings() bindings {
 	return bindings{list: make([]binding, 1), byKey: map[bindingKey]uint16{}, pools: map[poolKey]*pool{}}
 }
 
-// get returns the number of p's binding, making it when it is new; 0 when
-// there can be no more.
-func (s *bindings) get(near uint16, p Pin) uint16 {
+func keyOf(near uint16, p Pin) bindingKey {
 	k := bindingKey{near: near, exit: p.Exit}
 	if p.Masquerade {
 		k.masquerade, k.fullCone, k.addr, k.pool = true, p.FullCone, p.Addr, p.Pool
@@ -55,73 +42,94 @@ func (s *bindings) get(near uint16, p Pin) uint16 {
 	if k.pool == 0 {
 		k.pool = p.Exit
 	}
+	return k
+}
+
+// bindingOf returns the number of p's binding, making it when it is new; 0 when
+// there can be no more.
+func (t *Table) bindingOf(near uint16, p Pin) uint16 {
+	s := &t.bindings
+	k := keyOf(near, p)
 	hint := &s.hint[p.Exit%256]
 	if b := &s.list[*hint]; *hint != 0 && b.bindingKey == k {
 		return *hint
 	}
-	if n, ok := s.byKey[k]; ok {
-		*hint = n
-		return n
+	n, ok := s.byKey[k]
+	if !ok {
+		n = t.newBinding(k)
 	}
-	n := uint16(len(s.list))
-	switch {
-	case len(s.free) > 0:
-		n = s.free[len(s.free)-1]
-		s.free = s.free[:len(s.free)-1]
-	case len(s.list) == maxBindings:
-		return 0
-	default:
-		s.list = append(s.list, binding{})
-	}
-	s.list[n] = binding{bindingKey: k}
+	*hint = n
+	return n
+}
+
+func (t *Table) newBinding(k bindingKey) uint16 {
+	s := &t.bindings
+	b := binding{bindingKey: k}
 	if k.masquerade {
-		s.list[n].ports = s.pool(poolKey{k.pool, k.addr})
+		var ok bool
+		if b.ext, ok = t.addrs.take(k.addr); !ok {
+			return 0
+		}
 	}
+	n := s.number()
+	if n == 0 || !t.file.record(n, &b) {
+		t.dropAddr(&b)
+		return 0
+	}
+	if k.masquerade {
+		b.ports = t.poolAt(poolKey{k.pool, k.addr})
+		b.ports.bindings++
+	}
+	if k.fullCone {
+		s.cones++
+	}
+	s.free = s.free[:len(s.free)-1]
+	s.list[n] = b
 	s.byKey[k] = n
 	return n
 }
 
-func (s *bindings) pool(k poolKey) *pool {
-	p := s.pools[k]
-	if p == nil {
-		s.named++
-		p = &pool{number: s.named}
-		s.pools[k] = p
+// number returns the number for a new binding, which it may be or not; 0 when
+// there are no more.
+func (s *bindings) number() uint16 {
+	if len(s.free) == 0 {
+		if len(s.list) == maxBindings {
+			return 0
+		}
+		s.free = append(s.free, uint16(len(s.list)))
+		s.list = append(s.list, binding{})
 	}
-	return p
+	return s.free[len(s.free)-1]
 }
 
-// dropIdle forgets the bindings of an exit that carry no flow.
-func (s *bindings) dropIdle(exit uint16) {
+func (t *Table) dropAddr(b *binding) {
+	if b.masquerade && !b.addr.Is4() {
+		t.addrs.release(b.ext)
+	}
+}
+
+// dropIdle forgets the bindings of an exit that no entry names, and the pools
+// that nobody needs any more.
+func (t *Table) dropIdle(exit uint16) {
+	s := &t.bindings
 	for k, n := range s.byKey {
-		if k.exit == exit && s.list[n].flows == 0 {
-			delete(s.byKey, k)
-			s.list[n] = binding{}
-			s.free = append(s.free, n)
-			if s.hint[exit%256] == n {
-				s.hint[exit%256] = 0
-			}
+		b := &s.list[n]
+		if k.exit != exit || b.entries != 0 {
+			continue
+		}
+		t.dropAddr(b)
+		if k.fullCone {
+			s.cones--
+		}
+		if b.ports != nil {
+			b.ports.bindings--
+			t.dropPool(poolKey{k.pool, k.addr})
+		}
+		delete(s.byKey, k)
+		*b = binding{}
+		s.free = append(s.free, n)
+		if s.hint[exit%256] == n {
+			s.hint[exit%256] = 0
 		}
 	}
-}
-
-// of returns the set of ports in use for a protocol whose ports are never
-// shared between near endpoints; nil for the others, and without a pool.
-func (b *pool) of(proto uint8) *portSet {
-	if b == nil {
-		return nil
-	}
-	switch proto {
-	case packet.UDP:
-		if b.udp == nil {
-			b.udp = &portSet{1} // port 0 is not a port
-		}
-		return b.udp
-	case packet.ICMP, packet.ICMPv6:
-		if b.icmp == nil {
-			b.icmp = &portSet{}
-		}
-		return b.icmp
-	}
-	return nil
 }

@@ -55,47 +55,91 @@ func (t *Table) Expire(now Tick) int {
 	for n := 0; ; {
 		t.mu.Lock()
 		t.advance(now)
-		k := t.expire(batch)
+		flows, done := t.expire(batch)
 		t.mu.Unlock()
-		n += k
-		if k < batch {
+		n += flows
+		if done {
 			return n
 		}
 	}
 }
 
-// expire removes up to limit dead flows. In a nearly full table the shorter
-// timers count.
-func (t *Table) expire(limit int) int {
-	n := 0
+// expire removes up to limit dead flows and, of that many more, ends the rest
+// of ports. It returns how many flows, and whether nothing is left to do. In a
+// nearly full table the shorter timers count.
+func (t *Table) expire(limit int) (flows int, done bool) {
 	pressed := t.n > t.max-t.max/8
-	for s := range t.queues {
+	for s := State(0); s < resting; s++ {
 		life := timers[s].normal
 		if pressed {
 			life = timers[s].pressed
 		}
-		for n < limit {
-			i := t.queues[s].head
-			if i == 0 || t.now-t.flows.at(i).touched < life {
-				break
+		for i := t.queues[s].head; i != 0 && t.now-t.flows.at(i).touched >= life; i = t.queues[s].head {
+			if flows == limit {
+				return flows, false
 			}
 			t.remove(i)
-			n++
+			flows++
 		}
 	}
-	return n
+	for range limit {
+		i := t.queues[resting].head
+		if i == 0 || t.now-t.flows.at(i).touched < timers[resting].normal {
+			return flows, true
+		}
+		t.forget(i)
+	}
+	return flows, false
 }
 
 // makeRoom sees to it that one more flow fits, and reports whether it does.
 func (t *Table) makeRoom() bool {
-	if t.n < t.max || t.expire(1) > 0 {
+	if t.n >= t.max && !t.sacrifice() {
+		return false
+	}
+	for t.vacant == 0 && !t.flows.room() { // no memory for as many as there might be
+		if i := t.queues[resting].head; i != 0 {
+			t.forget(i)
+		} else if !t.sacrifice() {
+			return false
+		}
+	}
+	return true
+}
+
+// sacrifice removes the flow that is worth least, unless all are worth more
+// than a new one.
+func (t *Table) sacrifice() bool {
+	if n, _ := t.expire(1); n > 0 {
 		return true
 	}
-	for _, s := range sacrifice {
+	for _, s := range victims {
 		if i := t.queues[s].head; i != 0 {
 			t.remove(i)
 			return true
 		}
 	}
+	if i := t.silent(); i != 0 {
+		t.remove(i)
+		return true
+	}
 	return false
+}
+
+// silent returns the established TCP flow that the LAN has not spoken in for
+// longest, if neither its far end has: not for a minute. Those that only the
+// far end keeps talking in are passed over, a few of them.
+func (t *Table) silent() uint32 {
+	i := t.queues[TCPUp].head
+	for range batch {
+		if i == 0 || t.now-t.flows.at(i).touched <= sacred {
+			return 0
+		}
+		e := t.flows.at(i)
+		if Tick(uint16(t.now)-e.tcp.spoke) > sacred {
+			return i
+		}
+		i = e.next
+	}
+	return 0
 }

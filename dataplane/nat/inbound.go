@@ -23,14 +23,15 @@ func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (f Flow, r p
 	if !ok {
 		return f, packet.NoFlow
 	}
-	s, tcp := readSegment(b, v)
+	var s segment
+	tcp := s.read(b, v)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance(now)
 	i := t.findFar(exit, v.Dst, v.Src, ports(port, far), v.Proto)
 	if i == 0 {
-		return f, packet.NoFlow
+		return t.visit(v, exit, port, far)
 	}
 	e := t.flows.at(i)
 	switch {
@@ -41,7 +42,9 @@ func (t *Table) In(b []byte, v *packet.View, exit uint16, now Tick) (f Flow, r p
 		if r := t.tcpIn(i, &s); r != packet.OK {
 			return f, r
 		}
-	case e.opener == in:
+		e.tcp.spoke = uint16(t.now)
+	case e.is(tagCone):
+	case e.is(tagIn):
 		t.touch(i)
 	case e.state == UDPOneWay:
 		t.become(i, UDPTwoWay)

@@ -8,6 +8,7 @@ type index struct {
 	slots []uint32
 	used  int
 	hash  func(record uint32) uint64
+	arena *arena
 }
 
 const (
@@ -16,8 +17,8 @@ const (
 	minSlots   = 1 << 10
 )
 
-func newIndex(hash func(uint32) uint64) index {
-	return index{slots: make([]uint32, minSlots), hash: hash}
+func newIndex(a *arena, hash func(uint32) uint64) index {
+	return index{slots: array[uint32](a, minSlots), hash: hash, arena: a}
 }
 
 // The low bits of a hash say where to begin, the top eight are kept in the slot.
@@ -65,13 +66,24 @@ func (x *index) put(record uint32, h uint64) {
 // table; it happens once for each doubling of the number of flows.
 func (x *index) grow() {
 	old := x.slots
-	x.slots = make([]uint32, 2*len(old))
+	x.slots = array[uint32](x.arena, 2*len(old))
 	for _, s := range old {
 		if s != 0 {
 			r := s & recordMask
 			x.put(r, x.hash(r))
 		}
 	}
+	discard(x.arena, old)
+}
+
+// replace puts a record in the place of another with the same hash.
+func (x *index) replace(old, record uint32, h uint64) {
+	mask := uint32(len(x.slots) - 1)
+	p := uint32(h) & mask
+	for x.slots[p] != slotOf(h, old) {
+		p = (p + 1) & mask
+	}
+	x.slots[p] = slotOf(h, record)
 }
 
 // remove takes a record out and closes the gap: every record after it moves

@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"slices"
+
 	"turnout/classifier/packet"
 )
 
@@ -8,6 +10,7 @@ import (
 // of flows, searched from end to end for everything.
 type model struct {
 	flows []*modelFlow
+	rests []modelRest // the longest first
 	now   Tick
 	max   int
 }
@@ -22,6 +25,27 @@ type modelFlow struct {
 	next                      [2]uint32 // the next sequence number of each side
 	fins                      [2]bool
 	heard                     bool // TCP: the remote end's SYN, or joined in the middle
+}
+
+// modelRest is the port of a mapping that has ended.
+type modelRest struct {
+	modelEndpoint
+	port  uint16
+	since Tick
+}
+
+// modelEndpoint is who has a mapping, and where.
+type modelEndpoint struct {
+	exit     uint16
+	ext, lan packet.Addr
+	lanPort  uint16
+	proto    uint8
+}
+
+// endpoint returns whose mapping f has, if it is of a kind that has one.
+func (f *modelFlow) endpoint() (modelEndpoint, bool) {
+	e := modelEndpoint{f.pin.Exit, f.pin.Addr, f.lan, f.lanPort, f.proto}
+	return e, f.pin.Masquerade && (f.proto == packet.UDP || f.proto == packet.ICMP)
 }
 
 // modelTuple is a flow as the LAN sees it.
@@ -64,15 +88,54 @@ func (m *model) byExit(exit uint16, ext, remote packet.Addr, port, remotePort ui
 }
 
 func (m *model) drop(gone func(*modelFlow) bool) (n int) {
-	var left []*modelFlow
+	var left, ended []*modelFlow
 	for _, f := range m.flows {
 		if gone(f) {
-			n++
+			ended = append(ended, f)
 		} else {
 			left = append(left, f)
 		}
 	}
 	m.flows = left
+	for _, f := range ended {
+		if e, ok := f.endpoint(); ok && m.mapping(e) == nil && m.resting(e) < 0 {
+			m.rests = append(m.rests, modelRest{e, f.port, m.now})
+		}
+	}
+	if over := len(m.rests) - m.max; over > 0 {
+		m.rests = m.rests[over:]
+	}
+	return len(ended)
+}
+
+// add enters a flow; the port that it has rests no more.
+func (m *model) add(f *modelFlow) {
+	if e, ok := f.endpoint(); ok {
+		if i := m.resting(e); i >= 0 {
+			m.rests = slices.Delete(m.rests, i, i+1)
+		}
+	}
+	m.flows = append(m.flows, f)
+}
+
+// mapping returns a flow that uses the mapping of e.
+func (m *model) mapping(e modelEndpoint) *modelFlow {
+	for _, f := range m.flows {
+		if g, ok := f.endpoint(); ok && g == e {
+			return f
+		}
+	}
+	return nil
+}
+
+// resting returns the index of e's resting port, -1 for none.
+func (m *model) resting(e modelEndpoint) int {
+	return slices.IndexFunc(m.rests, func(r modelRest) bool { return r.modelEndpoint == e })
+}
+
+func (m *model) dropExit(exit uint16) int {
+	n := m.drop(func(f *modelFlow) bool { return f.pin.Exit == exit })
+	m.rests = slices.DeleteFunc(m.rests, func(r modelRest) bool { return r.exit == exit })
 	return n
 }
 
@@ -88,7 +151,9 @@ func (m *model) outlived(f *modelFlow, pressed bool) bool {
 
 func (m *model) expire() int {
 	pressed := m.pressed()
-	return m.drop(func(f *modelFlow) bool { return m.outlived(f, pressed) })
+	n := m.drop(func(f *modelFlow) bool { return m.outlived(f, pressed) })
+	m.rests = slices.DeleteFunc(m.rests, func(r modelRest) bool { return m.now-r.since >= 120 })
+	return n
 }
 
 // mayGo reports whether f is a right victim for a full table.
@@ -101,16 +166,16 @@ func (m *model) mayGo(f *modelFlow) bool {
 			return false
 		}
 	}
-	return rank(f.state) < len(sacrifice)
+	return rank(f.state) < len(victims)
 }
 
 func rank(s State) int {
-	for n, c := range sacrifice {
+	for n, c := range victims {
 		if c == s {
 			return n
 		}
 	}
-	return len(sacrifice)
+	return len(victims)
 }
 
 // A portRule is what the model demands of the external port of a new flow.
@@ -134,18 +199,22 @@ func (m *model) portFor(p Pin, t modelTuple) portRule {
 	case !knowsPorts(t.proto):
 		return portRule{none: !unique(0), exact: true}
 	}
+	e := modelEndpoint{p.Exit, p.Addr, t.lan, t.lanPort, t.proto}
 	free := func(port uint16) bool {
 		for _, f := range m.flows {
-			if f.pin.Masquerade && f.pin.Exit == p.Exit && f.pin.Addr == p.Addr && f.proto == t.proto && f.port == port {
+			if g, ok := f.endpoint(); ok && g.exit == e.exit && g.ext == e.ext && g.proto == e.proto && f.port == port {
 				return false
 			}
 		}
-		return true
+		return !slices.ContainsFunc(m.rests, func(r modelRest) bool {
+			return r.exit == e.exit && r.ext == e.ext && r.proto == e.proto && r.port == port
+		})
 	}
-	for _, f := range m.flows {
-		if f.pin == p && f.proto == t.proto && f.lan == t.lan && f.lanPort == t.lanPort {
-			return portRule{exact: true, port: f.port}
-		}
+	if f := m.mapping(e); f != nil {
+		return portRule{exact: true, port: f.port}
+	}
+	if i := m.resting(e); i >= 0 {
+		return portRule{exact: true, port: m.rests[i].port}
 	}
 	return portRule{exact: free(t.lanPort), port: t.lanPort, free: free}
 }
@@ -203,9 +272,11 @@ func (m *model) tcpOut(f *modelFlow, kind string) {
 		f.touched = m.now
 	case kind == "fin":
 		f.touched = m.now
-		if !f.fins[out] && f.state != TCPReset {
+		if f.heard && !f.fins[out] {
 			f.fins[out] = true
-			f.state = TCPClosing
+			if f.state != TCPReset {
+				f.state = TCPClosing
+			}
 		}
 	default:
 		f.touched = m.now
@@ -246,9 +317,11 @@ func (m *model) tcpIn(f *modelFlow, kind string) packet.Reason {
 	case "rst-far":
 		return packet.InvalidState
 	case "fin":
-		if !f.fins[in] && f.state != TCPReset {
+		if !f.fins[in] {
 			f.fins[in] = true
-			f.become(TCPClosing, m.now)
+			if f.state != TCPReset {
+				f.become(TCPClosing, m.now)
+			}
 		}
 	case "ack", "data":
 		if f.state == TCPPicked {

@@ -149,7 +149,7 @@ func (s *player) external(b []byte, f *modelFlow) {
 	s.mu.Lock()
 	i := s.findFar(f.pin.Exit, v.Src, v.Dst, ports(f.port, f.remotePort), f.proto)
 	s.mu.Unlock()
-	if i == 0 || s.flows.at(i).lan != f.lan || s.flows.at(i).lanPort != f.lanPort {
+	if i == 0 || s.addrs.of(s.flows.at(i).lan, false) != f.lan || s.flows.at(i).lanPort != f.lanPort {
 		s.Fatalf("event %d: the answer would not find the flow", s.n)
 	}
 }

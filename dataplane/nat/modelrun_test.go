@@ -67,7 +67,7 @@ func (s *player) event() {
 		s.same("expired", s.Expire(s.now), s.m.expire())
 	default:
 		exit := uint16(s.rng.IntN(5))
-		s.same("dropped", s.DropExit(exit), s.m.drop(func(f *modelFlow) bool { return f.pin.Exit == exit }))
+		s.same("dropped", s.DropExit(exit), s.m.dropExit(exit))
 	}
 	s.same("flows", s.Len(), len(s.m.flows))
 }
@@ -157,7 +157,7 @@ func (s *player) open(t modelTuple, p pkt, kind string) {
 			f.next[out]++
 		}
 	}
-	s.m.flows = append(s.m.flows, f)
+	s.m.add(f)
 	s.sameFlow(got, f)
 	s.external(b, f)
 }

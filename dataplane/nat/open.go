@@ -8,6 +8,8 @@ import "turnout/classifier/packet"
 //	InvalidState     what cannot start a flow: a TCP SYN-ACK, RST or FIN, an
 //	                 ICMP error, an echo reply
 //	FragmentUnknown  a later fragment
+//	HostLimit        its host has all the flows that one host may have, or
+//	                 starts them too fast
 //	NoFreePort       p.Addr has no port, or no room for this far end, left
 //	FlowTableFull    every flow in the table is worth more than a new one
 //
@@ -17,9 +19,10 @@ func (t *Table) Open(b []byte, v *packet.View, near uint16, p Pin, now Tick) (f 
 	if !ok {
 		return f, packet.InvalidState
 	}
-	e := entry{lan: v.Src, lanPort: lan, remote: v.Dst, remotePort: remote, far: v.Dst, farPort: remote, opener: out}
+	e := entry{lanPort: lan, remotePort: remote, farPort: remote}
+	far := v.Dst
 	if p.Far != (packet.Addr{}) {
-		e.far = p.Far
+		far = p.Far
 		if v.HasPorts {
 			e.farPort = p.FarPort
 		}
@@ -27,105 +30,47 @@ func (t *Table) Open(b []byte, v *packet.View, near uint16, p Pin, now Tick) (f 
 	if r := e.start(b, v, p, near == LAN); r != packet.OK {
 		return f, r
 	}
-
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.advance(now)
-	if i := t.findNear(near, e.lan, e.remote, ports(e.lanPort, e.remotePort), e.proto); i != 0 {
-		t.remove(i)
-	}
-	if r := t.bind(&e, near, p); r != packet.OK {
-		return f, r
-	}
-	return t.enter(&e, v)
-}
-
-// A Door is where a conversation from the far side ends on the near one.
-type Door struct {
-	Near    uint16 // the near side
-	LAN     packet.Addr
-	LANPort uint16 // of TCP and UDP
-	// Inside is the address that the LAN host sees in place of the far one's,
-	// with a port that tells its conversations apart; the zero Addr: the far
-	// host's own.
-	Inside packet.Addr
-}
-
-// OpenIn creates the flow that packet b from p.Exit starts towards d, after In
-// has found none. With p.Masquerade the packet is for p.Addr. Reasons are those
-// of Open; only a SYN starts a TCP flow, only a request one of echoes.
-//
-// b and v are only read.
-func (t *Table) OpenIn(b []byte, v *packet.View, p Pin, d Door, now Tick) (f Flow, r packet.Reason) {
-	port, far, ok := inPorts(v)
-	if !ok {
-		return f, packet.InvalidState
-	}
-	e := entry{lan: d.LAN, lanPort: port, remote: v.Src, remotePort: far, far: v.Src, farPort: far, port: port, opener: in}
-	if v.HasPorts {
-		e.lanPort = d.LANPort
-	}
-	if r := e.start(b, v, p, false); r != packet.OK {
-		return f, r
-	}
-
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.advance(now)
-	if e.binding = t.bindings.get(d.Near, p); e.binding == 0 {
-		return f, packet.FlowTableFull
-	}
-	if t.unique(&e) != packet.OK || !t.inside(&e, d) {
+	if !oneFamily(v.Src, far, p) {
 		return f, packet.NoFreePort
 	}
-	return t.enter(&e, v)
-}
 
-// inside sees to it that the near side can tell e from all other flows, with
-// another remote port if need be and allowed.
-func (t *Table) inside(e *entry, d Door) bool {
-	free := func() bool {
-		return t.findNear(d.Near, e.lan, e.remote, ports(e.lanPort, e.remotePort), e.proto) == 0
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.advance(now)
+	if i := t.findNear(near, v.Src, v.Dst, ports(lan, remote), v.Proto); i != 0 {
+		t.remove(i)
 	}
-	if d.Inside == (packet.Addr{}) {
-		return free()
-	}
-	e.remote = d.Inside
-	number := &e.remotePort
-	switch e.proto {
-	case packet.TCP, packet.UDP:
-	case packet.ICMP, packet.ICMPv6:
-		number = &e.lanPort
-	default:
-		return free()
-	}
-	if free() {
-		return true
-	}
-	sp := spans(packet.ICMP, 0)[0]
-	for range insideTries {
-		if *number = max(sp.random(), 1024); free() {
-			return true
-		}
-	}
-	return false
-}
-
-// insideTries bounds the search for a port between one near endpoint and the
-// gateway: with half of them taken it fails once in 2^128.
-const insideTries = 128
-
-// enter puts e, which is bound, into the table.
-func (t *Table) enter(e *entry, v *packet.View) (f Flow, r packet.Reason) {
-	if !t.makeRoom() {
-		t.unbind(e)
+	if !t.hold(&e, v.Src, v.Dst, far) {
 		return f, packet.FlowTableFull
 	}
+	if r = t.bind(&e, near, p); r == packet.OK {
+		r = t.enter(&f, &e, v)
+	}
+	if r != packet.OK {
+		t.letGo(&e, e.lan, e.remote, e.far)
+	}
+	return f, r
+}
+
+// oneFamily reports whether a flow between a near end and a far one can be
+// pinned to p: two families cannot meet in one.
+func oneFamily(lan, far packet.Addr, p Pin) bool {
+	return lan.Is4() == far.Is4() && (!p.Masquerade || p.Addr.Is4() == lan.Is4())
+}
+
+// enter puts e, which is bound, into the table and makes f a copy of it.
+func (t *Table) enter(f *Flow, e *entry, v *packet.View) packet.Reason {
+	if !t.hosts.admits(t.bindings.list[e.binding()].near, e, t.now) {
+		return packet.HostLimit
+	}
+	if !t.makeRoom() {
+		return packet.FlowTableFull
+	}
 	e.started, e.touched = t.now, t.now
-	t.copy(&f, e)
-	e.count(int(e.opener), v.Len)
+	t.copy(f, e)
+	e.count(e.opener(), v.Len)
 	t.insert(e)
-	return f, packet.OK
+	return packet.OK
 }
 
 // start sets what e has of p, and the first state of a flow that b begins.
@@ -140,17 +85,17 @@ func (e *entry) start(b []byte, v *packet.View, p Pin, pickup bool) packet.Reaso
 	}
 	switch v.Proto {
 	case packet.TCP:
-		s, ok := readSegment(b, v)
-		if !ok {
+		var s segment
+		if !s.read(b, v) {
 			return packet.InvalidState
 		}
 		return e.startTCP(&s, p.Exit, pickup)
 	case packet.UDP:
 		e.state = UDPOneWay
 		switch {
-		case e.remotePort == 53 && e.opener == out:
+		case e.remotePort == 53 && !e.is(tagIn):
 			e.state = DNSQuery
-		case p.Exit == Direct && e.opener == out: // its answers are not seen here
+		case p.Exit == Direct && !e.is(tagIn): // its answers are not seen here
 			e.state = UDPTwoWay
 		}
 	case packet.ICMP, packet.ICMPv6:
@@ -164,54 +109,41 @@ func (e *entry) start(b []byte, v *packet.View, p Pin, pickup bool) packet.Reaso
 	return packet.OK
 }
 
-// mapped reports whether e has its port from a mapping: of a protocol whose
-// ports are not shared, unless the far side chose the port by calling it.
-func (e *entry) mapped(b *binding) bool {
-	return b.masquerade && e.opener == out && b.ports.of(e.proto) != nil
-}
-
 // bind gives e, which the near side began, its binding and its external port.
+// No port is taken before e is in the table.
 func (t *Table) bind(e *entry, near uint16, p Pin) packet.Reason {
-	if p.Masquerade && p.Addr.Is4() != e.lan.Is4() {
-		return packet.NoFreePort
-	}
-	if e.binding = t.bindings.get(near, p); e.binding == 0 {
+	n := t.bindingOf(near, p)
+	if n == 0 {
 		return packet.FlowTableFull
 	}
+	e.tag |= uint32(n)
 	e.port = e.lanPort
-	b := &t.bindings.list[e.binding]
+	b := &t.bindings.list[n]
 	if !b.masquerade {
 		return t.unique(e)
 	}
-	if e.mapped(b) {
+	if ports := t.portsOf(b.ports, e.proto); ports != nil {
 		var ok bool
-		if e.port, ok = t.mappings.take(b, e); !ok {
+		if e.port, ok = t.port(b, ports, e); !ok {
 			return packet.NoFreePort
 		}
-		if r := t.unique(e); r != packet.OK {
-			t.unbind(e)
-			return r
+		e.tag |= tagMapped
+		return t.unique(e)
+	}
+	if e.proto == packet.TCP {
+		if b.ports.reservesTCP(e.port) || t.unique(e) != packet.OK {
+			return t.tcpPort(b.ports, e)
 		}
 		return packet.OK
 	}
-	if t.unique(e) == packet.OK || e.proto == packet.TCP && t.tcpPort(e) {
-		return packet.OK
-	}
-	return packet.NoFreePort
-}
-
-// unbind gives back what bind took.
-func (t *Table) unbind(e *entry) {
-	if b := &t.bindings.list[e.binding]; e.mapped(b) {
-		t.mappings.release(b, e)
-	}
+	return t.unique(e)
 }
 
 // unique reports, with NoFreePort, that another flow already looks like e from
 // the far side.
 func (t *Table) unique(e *entry) packet.Reason {
-	b := &t.bindings.list[e.binding]
-	if t.findFar(b.exit, b.external(e), e.far, ports(e.port, e.farPort), e.proto) != 0 {
+	b := &t.bindings.list[e.binding()]
+	if t.seekFar(b.external(e), e.far, ports(e.port, e.farPort), e.sideTag(b.exit)) != 0 {
 		return packet.NoFreePort
 	}
 	return packet.OK

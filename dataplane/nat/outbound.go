@@ -17,7 +17,8 @@ func (t *Table) Out(b []byte, v *packet.View, near uint16, now Tick) (f Flow, ok
 	if !ok {
 		return f, false
 	}
-	s, tcp := readSegment(b, v)
+	var s segment
+	tcp := s.read(b, v)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -33,8 +34,8 @@ func (t *Table) Out(b []byte, v *packet.View, near uint16, now Tick) (f Flow, ok
 		return f, false
 	case tcp:
 		t.tcpOut(i, &s)
-	case e.state == UDPOneWay && e.opener == in:
-		t.become(i, UDPTwoWay)
+	case e.state == UDPOneWay && e.is(tagIn):
+		t.answer(i)
 	default:
 		t.touch(i)
 	}

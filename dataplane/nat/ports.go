@@ -62,13 +62,13 @@ func (sp span) random() uint16 {
 	return uint16(uint32(sp.first)*64 + rand.Uint32N(n))
 }
 
-// free finds a port of sp that is not in use, the next at or after start,
-// turning round at the end. It reads each word at most twice.
-func (s *portSet) free(sp span, start uint16) (uint16, bool) {
+// free finds a port of sp that nobody has, the next at or after start, turning
+// round at the end. It reads each word at most twice.
+func (p *portTable) free(sp span, start uint16) (uint16, bool) {
 	w := start >> 6
 	usable := sp.mask &^ (1<<(start&63) - 1)
 	for range int(sp.last-sp.first) + 2 {
-		if left := ^s[w] & usable; left != 0 {
+		if left := ^(p.used[w] | p.reserved[w]) & usable; left != 0 {
 			return w<<6 | uint16(bits.TrailingZeros64(left)), true
 		}
 		usable = sp.mask
@@ -79,16 +79,14 @@ func (s *portSet) free(sp span, start uint16) (uint16, bool) {
 	return 0, false
 }
 
-// pick takes want if it is free, else another port near in kind.
-func (s *portSet) pick(proto uint8, want uint16) (uint16, bool) {
-	if !s.has(want) {
-		s.set(want)
+// pick returns want if it is free, else another port near in kind.
+func (p *portTable) pick(proto uint8, want uint16) (uint16, bool) {
+	if !p.used.has(want) && !p.reserved.has(want) {
 		return want, true
 	}
 	for _, sp := range spans(proto, want) {
-		if p, ok := s.free(sp, sp.random()); ok {
-			s.set(p)
-			return p, true
+		if port, ok := p.free(sp, sp.random()); ok {
+			return port, true
 		}
 	}
 	return 0, false

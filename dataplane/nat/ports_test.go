@@ -10,17 +10,17 @@ import (
 // Every port of a span is found, one by one, wherever the search starts.
 func TestPortSetFindsTheLastOne(t *testing.T) {
 	for _, sp := range []span{evenHigh[0], evenHigh[1], evenLow[0], evenLow[1], echo[0]} {
-		var s portSet
+		var s portTable
 		n := 0
 		for {
 			p, ok := s.free(sp, sp.random())
 			if !ok {
 				break
 			}
-			if s.has(p) || sp.mask>>(p&63)&1 == 0 || p>>6 < sp.first || p>>6 > sp.last {
+			if s.used.has(p) || sp.mask>>(p&63)&1 == 0 || p>>6 < sp.first || p>>6 > sp.last {
 				t.Fatalf("span %+v gave %d", sp, p)
 			}
-			s.set(p)
+			s.used.set(p)
 			n++
 		}
 		want := 64 * int(sp.last-sp.first+1)
@@ -39,11 +39,11 @@ func TestPortSetAgainstSlow(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for range 300 {
-		var s portSet
-		for i := range s {
-			s[i] = rng.Uint64() | rng.Uint64() | rng.Uint64()
+		var s portTable
+		for i := range s.used {
+			s.used[i], s.reserved[i] = rng.Uint64()|rng.Uint64(), rng.Uint64()
 			if rng.IntN(4) > 0 {
-				s[i] = ^uint64(0)
+				s.used[i] = ^uint64(0)
 			}
 		}
 		sp := [...]span{evenHigh[0], oddHigh[0], evenLow[0], echo[0]}[rng.IntN(4)]
@@ -52,7 +52,7 @@ func TestPortSetAgainstSlow(t *testing.T) {
 		want, found := uint16(0), false
 		for d := uint32(0); d < n && !found; d++ {
 			want = uint16(lo + (start-lo+d)%n)
-			found = !s.has(want) && sp.mask>>(want&63)&1 != 0
+			found = !s.used.has(want) && !s.reserved.has(want) && sp.mask>>(want&63)&1 != 0
 		}
 		if got, ok := s.free(sp, uint16(start)); ok != found || ok && got != want {
 			t.Fatalf("span %+v from %d: %d %v, want %d %v", sp, start, got, ok, want, found)
@@ -63,8 +63,8 @@ func TestPortSetAgainstSlow(t *testing.T) {
 // RFC 4787 REQ-3, 3a and 4: parity and range, as long as they last.
 func TestPortParityAndRange(t *testing.T) {
 	for _, want := range []uint16{5000, 5001, 500, 501, 65535, 1024, 1, 1023} {
-		var s portSet
-		s.set(want)
+		var s portTable
+		s.used.set(want)
 		got, _ := s.pick(packet.UDP, want)
 		if got == 0 || got == want || got%2 != want%2 || (got < 1024) != (want < 1024) {
 			t.Errorf("%d in place of %d", got, want)

@@ -26,3 +26,16 @@ func (t *Table) Drop(f Flow) bool {
 	}
 	return i != 0
 }
+
+// DropIf forgets every flow that f says so of, and returns how many. f runs
+// without the lock, and may use the table.
+func (t *Table) DropIf(f func(Flow) bool) int {
+	n := 0
+	t.Each(func(g Flow) bool {
+		if f(g) && t.Drop(g) {
+			n++
+		}
+		return true
+	})
+	return n
+}

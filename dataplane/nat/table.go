@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"runtime"
 	"sync"
 
 	"turnout/classifier/packet"
@@ -11,9 +12,19 @@ type Options struct {
 	// MaxFlows bounds the table; 0 means 262,144. Memory is taken as flows
 	// come, about 130 bytes each, and kept. At most 16,777,215.
 	MaxFlows int
+	// MaxPerHost bounds the flows of one near host; 0 means a quarter of
+	// MaxFlows, but 65,536 where the table holds as many.
+	MaxPerHost int
+	// NewPerHost bounds the flows that one near host may start in a second; 0:
+	// as many as it likes.
+	NewPerHost int
 }
 
-const defaultMaxFlows = 1 << 18
+const (
+	defaultMaxFlows = 1 << 18
+	// mostFlows leaves numbers for as many resting ports as there are flows.
+	mostFlows = recordMask / 2
+)
 
 // A Table holds all flows of the router. Its methods may be called from any
 // goroutine.
@@ -23,28 +34,50 @@ type Table struct {
 	max int
 	n   int
 
-	secret   secret
-	flows    slab[entry]
-	free     uint32
-	byNear   index
-	byFar    index
-	queues   [numStates]queue
-	bindings bindings
-	mappings mappings
+	arena     *arena
+	secret    secret
+	addrs     addresses
+	flows     slab[entry]
+	vacant    uint32 // a free entry, which chains the others
+	resting   int
+	byNear    index
+	byFar     index
+	byMapping index // of mapped flows whose port is not the near endpoint's
+	queues    [numStates]queue
+	bindings  bindings
+	hosts     hosts
+	file      *file // nil: the table ends with the process
 
 	probes int // of TCP ports, left in this tick
 }
 
-// New returns an empty table.
+// New returns an empty table. It panics when the kernel has no memory for it.
 func New(o Options) *Table {
-	t := &Table{max: o.MaxFlows, secret: newSecret(), flows: newSlab[entry](), bindings: newBindings()}
+	t := newTable(o)
+	t.flows = newSlab[entry](t.arena, 2*t.max)
+	t.addrs.init(t.arena, newSlab[packet.Addr](t.arena, addressesFor(t.max)), t.secret)
+	return t
+}
+
+// addressesFor is how many IPv6 addresses a table numbers. Far more flows than
+// half have an end in common with another.
+func addressesFor(flows int) int { return min(2*flows+maxBindings, recordMask-1) }
+
+// newTable returns a table without flows and addrs.
+func newTable(o Options) *Table {
+	t := &Table{max: o.MaxFlows, arena: newArena(), secret: newSecret(), bindings: newBindings()}
 	if t.max <= 0 {
 		t.max = defaultMaxFlows
 	}
-	t.max = min(t.max, recordMask)
-	t.byNear = newIndex(func(i uint32) uint64 { return t.nearHash(t.flows.at(i)) })
-	t.byFar = newIndex(func(i uint32) uint64 { return t.farHash(t.flows.at(i)) })
-	t.mappings.init(t.secret)
+	t.max = min(t.max, mostFlows)
+	runtime.AddCleanup(t, (*arena).close, t.arena)
+	t.byNear = newIndex(t.arena, func(i uint32) uint64 { return t.nearHash(t.flows.at(i)) })
+	t.byFar = newIndex(t.arena, func(i uint32) uint64 { return t.farHash(t.flows.at(i)) })
+	t.byMapping = newIndex(t.arena, func(i uint32) uint64 {
+		e := t.flows.at(i)
+		return t.mappingHash(&t.bindings.list[e.binding()], e)
+	})
+	t.hosts.init(t.arena, o, t.max, t.secret)
 	return t
 }
 
@@ -65,18 +98,40 @@ func (t *Table) advance(now Tick) Tick {
 	return t.now
 }
 
+// numbers returns what an entry with these two addresses has in their places,
+// and the tag of its side; false when no entry can have them.
+func (t *Table) numbers(a, b packet.Addr, side uint16, proto uint8) (x, y, tag uint32, ok bool) {
+	tag = sideTag(side, proto)
+	if a.Is4() && b.Is4() {
+		return a.V4(), b.V4(), tag, true
+	}
+	if a.Is4() || b.Is4() {
+		return 0, 0, 0, false
+	}
+	if x, ok = t.addrs.number(a); ok {
+		y, ok = t.addrs.number(b)
+	}
+	return x, y, tag | sideSix, ok
+}
+
 // findNear returns the living flow of a packet from a near side, 0 for none.
 func (t *Table) findNear(near uint16, lan, remote packet.Addr, p uint32, proto uint8) uint32 {
-	h := t.secret.hash(lan, remote, p, sideTag(near, proto))
+	a, b, tag, ok := t.numbers(lan, remote, near, proto)
+	if !ok {
+		return 0
+	}
+	return t.seekNear(a, b, p, tag)
+}
+
+func (t *Table) seekNear(lan, remote, p, tag uint32) uint32 {
+	h := t.secret.hash(lan, remote, p, tag)
 	for at := uint32(0); ; at++ {
 		var i uint32
-		i, at = t.byNear.candidate(h, at)
-		if i == 0 {
+		if i, at = t.byNear.candidate(h, at); i == 0 {
 			return 0
 		}
 		e := t.flows.at(i)
-		if e.lan == lan && e.remote == remote && ports(e.lanPort, e.remotePort) == p && e.proto == proto &&
-			t.bindings.list[e.binding].near == near {
+		if e.lan == lan && e.remote == remote && ports(e.lanPort, e.remotePort) == p && t.nearTag(e) == tag {
 			return t.alive(i)
 		}
 	}
@@ -84,18 +139,25 @@ func (t *Table) findNear(near uint16, lan, remote packet.Addr, p uint32, proto u
 
 // findFar returns the living flow of a packet from an exit, 0 for none.
 func (t *Table) findFar(exit uint16, ext, far packet.Addr, p uint32, proto uint8) uint32 {
-	h := t.secret.hash(ext, far, p, sideTag(exit, proto))
+	a, b, tag, ok := t.numbers(ext, far, exit, proto)
+	if !ok {
+		return 0
+	}
+	return t.seekFar(a, b, p, tag)
+}
+
+func (t *Table) seekFar(ext, far, p, tag uint32) uint32 {
+	h := t.secret.hash(ext, far, p, tag)
 	for at := uint32(0); ; at++ {
 		var i uint32
-		i, at = t.byFar.candidate(h, at)
-		if i == 0 {
+		if i, at = t.byFar.candidate(h, at); i == 0 {
 			return 0
 		}
 		e := t.flows.at(i)
-		if e.far != far || ports(e.port, e.farPort) != p || e.proto != proto {
+		if e.far != far || ports(e.port, e.farPort) != p {
 			continue
 		}
-		if b := &t.bindings.list[e.binding]; b.exit == exit && b.external(e) == ext {
+		if b := &t.bindings.list[e.binding()]; b.external(e) == ext && e.sideTag(b.exit) == tag {
 			return t.alive(i)
 		}
 	}
@@ -103,44 +165,65 @@ func (t *Table) findFar(exit uint16, ext, far packet.Addr, p uint32, proto uint8
 
 // alive returns i, or 0 after removing a flow that has outlived its timer.
 func (t *Table) alive(i uint32) uint32 {
-	e := t.flows.at(i)
-	if t.now-e.touched < timers[e.state].normal {
+	if !t.outlived(t.flows.at(i)) {
 		return i
 	}
 	t.remove(i)
 	return 0
 }
 
-// insert enters e, whose keys must be new, and counts it at its binding.
+func (t *Table) outlived(e *entry) bool { return t.now-e.touched >= timers[e.state].normal }
+
+// insert enters e, whose keys must be new and for which there is room.
 func (t *Table) insert(e *entry) {
-	i := t.free
+	t.enqueue(t.place(e))
+}
+
+// place does the same, but for the queue of e's state.
+func (t *Table) place(e *entry) uint32 {
+	i := t.occupy(e)
+	at := t.flows.at(i)
+	t.byNear.add(i, t.nearHash(at))
+	t.byFar.add(i, t.farHash(at))
+	b := &t.bindings.list[at.binding()]
+	t.hosts.add(b.near, at, at.started)
+	if at.is(tagMapped) {
+		t.link(i)
+	}
+	t.n++
+	return i
+}
+
+// occupy copies e to an entry that is free.
+func (t *Table) occupy(e *entry) uint32 {
+	i := t.vacant
 	if i != 0 {
-		t.free = t.flows.at(i).next
+		t.vacant = t.flows.at(i).next
 	} else {
 		i = t.flows.extend()
 	}
-	*t.flows.at(i) = *e
-	t.byNear.add(i, t.nearHash(e))
-	t.byFar.add(i, t.farHash(e))
-	t.enqueue(i)
-	t.bindings.list[e.binding].flows++
-	t.n++
+	tag := e.tag
+	e.tag = 0
+	at := t.flows.at(i)
+	*at = *e
+	at.publish(tag)
+	t.bindings.list[at.binding()].entries++
+	return i
 }
 
-// remove forgets flow i and gives back its port.
+// remove forgets flow i. Its port is free, but the port of a mapping rests.
 func (t *Table) remove(i uint32) {
 	e := t.flows.at(i)
 	t.byNear.remove(i, t.nearHash(e))
 	t.byFar.remove(i, t.farHash(e))
 	t.dequeue(i)
-	b := &t.bindings.list[e.binding]
-	b.flows--
-	if e.mapped(b) {
-		t.mappings.release(b, e)
-	}
-	*e = entry{next: t.free}
-	t.free = i
+	t.hosts.remove(t.bindings.list[e.binding()].near, e)
 	t.n--
+	if e.is(tagMapped) && t.unlink(i) {
+		t.rest(i)
+		return
+	}
+	t.free(i, e.lan, e.remote, e.far)
 }
 
 // batch is how many flows a long walk handles before it lets others in.
@@ -153,7 +236,7 @@ func (t *Table) walk(f func(i uint32)) {
 		t.mu.Lock()
 		end := min(i+batch, t.flows.next)
 		for ; i < end; i++ {
-			if t.flows.at(i).binding != 0 {
+			if t.flows.at(i).tag != 0 {
 				f(i)
 			}
 		}
@@ -174,7 +257,7 @@ func (t *Table) Each(f func(Flow) bool) {
 		t.mu.Lock()
 		for ; i < t.flows.next && n < len(flows); i++ {
 			e := t.flows.at(i)
-			if e.binding != 0 && t.now-e.touched < timers[e.state].normal {
+			if e.tag != 0 && e.state != resting && !t.outlived(e) {
 				t.copy(&flows[n], e)
 				n++
 			}
@@ -192,18 +275,25 @@ func (t *Table) Each(f func(Flow) bool) {
 	}
 }
 
-// DropExit forgets all flows of an exit, with their mappings, and returns how
-// many there were. No flow may be opened there meanwhile.
+// DropExit forgets all flows of an exit, with their mappings and resting ports,
+// and returns how many there were. No flow may be opened there meanwhile.
 func (t *Table) DropExit(exit uint16) int {
 	n := 0
 	t.walk(func(i uint32) {
-		if t.bindings.list[t.flows.at(i).binding].exit == exit {
+		e := t.flows.at(i)
+		if t.bindings.list[e.binding()].exit != exit {
+			return
+		}
+		if e.state != resting {
 			t.remove(i)
 			n++
 		}
+		if e.tag != 0 { // it rests
+			t.forget(i)
+		}
 	})
 	t.mu.Lock()
-	t.bindings.dropIdle(exit)
+	t.dropIdle(exit)
 	t.mu.Unlock()
 	return n
 }

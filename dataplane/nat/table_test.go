@@ -56,19 +56,19 @@ func (r *rig) states() map[State]int {
 // A full table gives up flows in the order of sacrifice, the longest silent
 // first, and an established TCP flow never.
 func TestSacrifice(t *testing.T) {
-	r := newRig(t, int(numStates)*2)
-	for s := range numStates { // two of each, the second a second younger
+	r := newRig(t, int(resting)*2)
+	for s := range resting { // two of each, the second a second younger
 		r.putInState(s, 2000+uint16(s)*2)
 	}
 	r.now++
-	for s := range numStates {
+	for s := range resting {
 		r.putInState(s, 2001+uint16(s)*2)
 	}
-	if m := r.states(); len(m) != int(numStates) || r.Len() != int(numStates)*2 {
+	if m := r.states(); len(m) != int(resting) || r.Len() != int(resting)*2 {
 		t.Fatalf("%d flows: %v", r.Len(), m)
 	}
 	up := 2
-	for _, s := range sacrifice {
+	for _, s := range victims {
 		for left := 1; left >= 0; left-- {
 			r.putInState(TCPOpening, 40000)
 			r.dropPort(40000)
@@ -101,7 +101,7 @@ func TestSacrifice(t *testing.T) {
 // dropPort removes the flow of a LAN port.
 func (r *rig) dropPort(port uint16) {
 	for i := uint32(1); i < r.flows.next; i++ {
-		if e := r.flows.at(i); e.binding != 0 && e.lanPort == port {
+		if e := r.flows.at(i); e.tag != 0 && e.state != resting && e.lanPort == port {
 			r.remove(i)
 			return
 		}
@@ -229,7 +229,7 @@ func TestIndex(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 2))
 	hash := func(i uint32) uint64 { return uint64(i%977)<<54 | uint64(i%977)*3 }
-	x := newIndex(hash)
+	x := newIndex(newArena(), hash)
 	model := map[uint32]bool{}
 	for n := range 60_000 {
 		i := 1 + rng.Uint32N(3000)

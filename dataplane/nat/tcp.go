@@ -14,9 +14,20 @@ type tracking struct {
 	ack    [2]uint32 // last acknowledgment sent: the first byte not yet received
 	window [2]uint16 // last window advertised, unscaled
 	scale  uint8     // window shift: low half out, high half in
-	fins   uint8     // bit 1<<direction: that side has sent a FIN
-	heard  bool      // both sides' numbers are known, not the opener's alone
+	marks  uint8
+	spoke  uint16 // lower half of the Tick of the far side's last segment
 }
+
+// Marks of a connection.
+const (
+	finOut = 1 << out // the near side has sent a FIN
+	finIn  = 1 << in
+	fins   = finOut | finIn
+	heard  = 1 << 2 // both sides' numbers are known, not the opener's alone
+	lost   = 1 << 3 // they were known to the process before
+)
+
+func (k *tracking) is(mark uint8) bool { return k.marks&mark != 0 }
 
 const (
 	noScale = 15 // the SYN had no window scale option
@@ -35,21 +46,19 @@ type segment struct {
 	scale         uint8
 }
 
-// readSegment reads the TCP header of a packet that has one whole.
-func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
+// read reads the TCP header of a packet that has one whole; false for others.
+func (s *segment) read(b []byte, v *packet.View) bool {
 	if v.Proto != packet.TCP || !v.HasPorts {
-		return s, false
+		return false
 	}
 	l4 := int(v.L4)
 	if len(b) < l4+20 || v.Payload < v.L4+20 || v.Len < v.Payload {
-		return s, false
+		return false
 	}
 	h := b[l4 : l4+20]
-	s = segment{
-		seq: binary.BigEndian.Uint32(h[4:]), ack: binary.BigEndian.Uint32(h[8:]),
-		len: uint32(v.Len - v.Payload), window: binary.BigEndian.Uint16(h[14:]),
-		flags: v.Flags, scale: noScale,
-	}
+	s.seq, s.ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
+	s.len, s.window = uint32(v.Len-v.Payload), binary.BigEndian.Uint16(h[14:])
+	s.flags, s.scale = v.Flags, noScale
 	if s.flags&packet.SYN != 0 {
 		s.len++
 		s.scale = windowScale(b[l4+20 : min(int(v.Payload), len(b))])
@@ -57,7 +66,7 @@ func readSegment(b []byte, v *packet.View) (s segment, ok bool) {
 	if s.flags&packet.FIN != 0 {
 		s.len++
 	}
-	return s, true
+	return true
 }
 
 // windowScale finds the window scale in the options of a SYN (RFC 7323).
@@ -89,7 +98,8 @@ func (k *tracking) opened(dir int, s *segment) {
 func (k *tracking) answered(dir int, s *segment) {
 	end := s.seq + s.len
 	k.end[dir], k.ack[1-dir] = end, end
-	k.window[dir], k.heard = s.window, true
+	k.window[dir] = s.window
+	k.marks |= heard
 	k.setScale(dir, s.scale)
 	if k.scale&0x0f == noScale || k.scale>>4 == noScale {
 		k.scale = 0
@@ -102,10 +112,28 @@ func (k *tracking) setScale(dir int, scale uint8) {
 
 // picked starts tracking in the middle, with an ACK of the LAN host.
 func (k *tracking) picked(s *segment) {
-	*k = tracking{scale: pickedScale | pickedScale<<4, heard: true}
+	*k = tracking{scale: pickedScale | pickedScale<<4, marks: heard}
 	k.end[out], k.ack[in] = s.seq+s.len, s.seq
 	k.end[in], k.ack[out] = s.ack, s.ack
 	k.window[out], k.window[in] = s.window, ^uint16(0)
+}
+
+// resumed makes e, adopted, a connection whose numbers were lost: the process
+// that knew them may have died while it wrote them. The near side's next segment
+// brings them back, as when a connection is picked up. One that was not yet
+// established is picked up altogether.
+func (e *entry) resumed() {
+	e.tcp = tracking{marks: e.tcp.marks&fins | heard | lost, spoke: e.tcp.spoke}
+	if e.state == TCPOpening || e.state == TCPAnswered {
+		e.state = TCPPicked
+	}
+}
+
+// found ends that, with an ACK of the near side.
+func (k *tracking) found(s *segment) {
+	marks, spoke := k.marks&fins, k.spoke
+	k.picked(s)
+	k.marks, k.spoke = k.marks|marks, spoke
 }
 
 // room returns the window that side dir last advertised, in bytes, never less
@@ -127,6 +155,14 @@ func (k *tracking) plausible(dir int, s *segment) bool {
 	d := int32(s.seq - k.ack[1-dir])
 	w := k.room(1 - dir)
 	return -w <= d && d <= w
+}
+
+// due reports whether a FIN of the far side comes where its data end so far, or
+// among those that the near side has not acknowledged. A later one may be true,
+// with the data before it lost; then the near side's own FIN ends the
+// connection. To guess one within the window is too easy.
+func (k *tracking) due(s *segment) bool {
+	return int32(s.seq-k.ack[out]) >= 0 && int32(s.seq-k.end[in]) <= 0
 }
 
 // exact reports whether a RST of side dir has the very number its receiver

@@ -100,6 +100,19 @@ func TestTCPStates(t *testing.T) {
 			step{in, fin | ack, 9001 + far, 1001, 0, packet.OK, TCPUp},
 			step{in, fin | ack, 9001 - far, 1001, 0, packet.OK, TCPUp},
 		)},
+		{"nor does one that is merely near", after(
+			step{in, fin | ack, 9002, 1001, 0, packet.OK, TCPUp},
+			step{in, fin | ack, 9000, 1001, 0, packet.OK, TCPUp},
+		)},
+		{"FIN with data, before they are acknowledged", after(
+			step{in, ack, 9001, 1001, 500, packet.OK, TCPUp},
+			step{in, fin | ack, 9301, 1001, 200, packet.OK, TCPClosing},
+		)},
+		{"FIN after a RST that ended nothing", after(
+			step{in, rst, 9001, 0, 0, packet.OK, TCPReset},
+			step{out, fin | ack, 1001, 9001, 0, packet.OK, TCPReset},
+			step{out, ack, 1002, 9001, 0, packet.OK, TCPClosing},
+		)},
 		{"RST of the remote end", after(
 			step{in, ack, 9001, 1001, 500, packet.OK, TCPUp},
 			step{in, rst, 9501, 0, 0, packet.OK, TCPReset},
@@ -139,7 +152,9 @@ func TestTCPStates(t *testing.T) {
 		)},
 		{"SYN of the LAN in an established connection", after(
 			step{out, syn, 5_000_000, 0, 0, packet.OK, TCPUp},
+			step{out, syn, 2000, 0, 0, packet.OK, TCPUp},
 			step{in, ack, 9001, 1001, 0, packet.OK, TCPUp}, // challenge ACK
+			step{out, rst, 1001, 0, 0, packet.OK, TCPReset},
 		)},
 		{"loose pickup", []step{
 			{out, ack, 1001, 9001, 100, packet.OK, TCPPicked},

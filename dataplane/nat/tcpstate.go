@@ -13,14 +13,14 @@ func (e *entry) startTCP(s *segment, exit uint16, pickup bool) packet.Reason {
 	switch {
 	case s.flags&stateFlags == packet.SYN:
 		e.state = TCPOpening
-		e.tcp.opened(int(e.opener), s)
+		e.tcp.opened(e.opener(), s)
 	case s.flags&stateFlags == packet.ACK && pickup:
 		e.state = TCPPicked
 		e.tcp.picked(s)
 	default:
 		return packet.InvalidState
 	}
-	if exit == Direct && e.opener == out {
+	if exit == Direct && !e.is(tagIn) {
 		e.state = TCPDirect
 	}
 	return packet.OK
@@ -37,7 +37,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 	}
 	switch e.state {
 	case TCPClosing, TCPReset:
-		return dir == out || e.opener == in && int32(s.seq-e.tcp.end[in]) > 0
+		return dir == out || e.is(tagIn) && int32(s.seq-e.tcp.end[in]) > 0
 	case TCPPicked, TCPDirect:
 		return dir == out
 	}
@@ -53,7 +53,12 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 	case e.state == TCPDirect:
 		t.touch(i)
 		return
-	case !k.heard && e.opener == in:
+	case k.is(lost):
+		if s.flags&stateFlags&^packet.FIN != packet.ACK {
+			return
+		}
+		k.found(s)
+	case !k.is(heard) && e.is(tagIn):
 		t.tcpAnswer(i, s, out)
 		return
 	case s.flags&packet.RST != 0:
@@ -69,14 +74,14 @@ func (t *Table) tcpOut(i uint32, s *segment) {
 		}
 		return
 	}
-	if !k.plausible(out, s) {
-		return
+	if s.flags&stateFlags == packet.SYN || !k.plausible(out, s) {
+		return // a SYN here asks the far end whether it still knows the connection
 	}
 	k.follow(out, s)
 	switch {
 	case s.flags&packet.FIN != 0:
 		t.fin(i, out)
-	case s.flags&packet.ACK != 0 && k.heard && (e.state == TCPAnswered && e.opener == out || e.state == TCPReset):
+	case s.flags&packet.ACK != 0 && k.is(heard) && (e.state == TCPAnswered && !e.is(tagIn) || e.state == TCPReset):
 		t.up(i)
 	}
 }
@@ -89,22 +94,32 @@ func (t *Table) tcpIn(i uint32, s *segment) packet.Reason {
 	switch {
 	case e.state == TCPDirect:
 		return packet.OK
-	case !k.heard && e.opener == in:
+	case !k.is(heard) && e.is(tagIn):
 		return t.tcpAgain(i, s)
-	case !k.heard:
+	case !k.is(heard):
 		return t.tcpAnswer(i, s, in)
 	case s.flags&stateFlags == packet.SYN && e.state != TCPAnswered:
-		return packet.InvalidState
+		// Who began it may have forgotten it, and learns so from the near host
+		// (RFC 9293, 3.5.1). Nobody else has a reason to send a SYN.
+		if !e.is(tagIn) {
+			return packet.InvalidState
+		}
+		return packet.OK
+	case k.is(lost): // nothing to judge by; the near host can
+		return packet.OK
 	case s.flags&packet.RST != 0:
 		return t.tcpReset(i, s)
 	case !k.plausible(in, s):
 		return packet.OK
 	}
+	due := k.due(s)
 	k.follow(in, s)
 	switch {
 	case s.flags&packet.FIN != 0:
-		t.fin(i, in)
-	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.opener == in):
+		if due {
+			t.fin(i, in)
+		}
+	case s.flags&packet.ACK != 0 && (e.state == TCPPicked || e.state == TCPAnswered && e.is(tagIn)):
 		t.up(i)
 	}
 	return packet.OK
@@ -173,17 +188,19 @@ func (t *Table) tcpReset(i uint32, s *segment) packet.Reason {
 // fin notes a FIN of side dir; the first of each side starts the closing timer.
 func (t *Table) fin(i uint32, dir int) {
 	e := t.flows.at(i)
-	if e.tcp.fins&(1<<dir) != 0 || e.state == TCPReset {
+	if e.tcp.is(1 << dir) {
 		return
 	}
-	e.tcp.fins |= 1 << dir
-	t.become(i, TCPClosing)
+	e.tcp.marks |= 1 << dir
+	if e.state != TCPReset {
+		t.become(i, TCPClosing)
+	}
 }
 
 // up makes the connection established, or closing again when a side of it had
 // already sent its FIN.
 func (t *Table) up(i uint32) {
-	if t.flows.at(i).tcp.fins != 0 {
+	if t.flows.at(i).tcp.is(fins) {
 		t.become(i, TCPClosing)
 		return
 	}

@@ -22,7 +22,8 @@ const (
 	TCPDirect                // on the direct exit, whose replies do not pass here
 	Other                    // any other protocol
 
-	numStates
+	resting   // no flow: the port of an ended mapping
+	numStates = resting + 1
 )
 
 // timers says, in seconds without a packet from the LAN, when a flow of each
@@ -45,17 +46,21 @@ var timers = [numStates]struct {
 	TCPReset:    {"reset", 240, 10},
 	TCPDirect:   {"direct", 7440, 7440},
 	Other:       {"other", 600, 120},
+	resting:     {"resting", 120, 120},
 }
 
-// sacrifice is the order in which living flows make room in a full table, the
-// longest silent of each state first. An established TCP flow is not in it: a
-// flood of new flows must never cost an old one.
-var sacrifice = [...]State{
+// victims is the order in which living flows make room in a full table, the
+// longest silent of each state first. Established TCP flows are not in it: a
+// flood of new flows must never cost one that somebody uses. They come last,
+// once they were silent for longer than sacred.
+var victims = [...]State{
 	UDPOneWay, DNSQuery, ICMPQuery,
 	TCPOpening, TCPPicked, TCPAnswered,
 	TCPReset, TCPClosing,
 	TCPDirect, Other, UDPTwoWay,
 }
+
+const sacred Tick = 60
 
 func (s State) String() string {
 	if s >= numStates {

@@ -61,6 +61,8 @@ func TestUDPEndpointIndependentMapping(t *testing.T) {
 		if n := r.Expire(r.now); n != 4 {
 			t.Fatalf("%d flows expired, want 4", n)
 		}
+		r.now += timers[resting].normal
+		r.Expire(r.now)
 		if f, _ := r.mustOut(udp(fam.lan2, 5000, fam.remote1, 443), fam.pin1()); f.Port != 5000 {
 			t.Fatalf("port %d, 5000 became free", f.Port)
 		}

@@ -1,0 +1,274 @@
+package dataplane
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"turnout/classifier/packet"
+	"turnout/dataplane/nat"
+	"turnout/dataplane/segment"
+	"turnout/tests/hostile"
+)
+
+// A still is a world in which packets move only when a test moves them, so that
+// all that comes of one is known when it is done.
+type still struct {
+	*world
+	d     *dispatcher
+	seeds [hostile.Sides][][]byte
+	bufs  [][]byte
+	sizes []int
+}
+
+func newStillSeams(f *testing.F) *still {
+	s := &still{world: newStill(f), bufs: buffers(), sizes: make([]int, batchSize)}
+	s.d = &dispatcher{Engine: s.Engine, frame: s.frames.get(), writer: s.tun.NewWriter(), plan: s.Plan()}
+	for side, talk := range talks() {
+		s.seeds[side] = hostile.Seeds(talk)
+	}
+	return s
+}
+
+// begin forgets all flows and begins the conversation anew.
+func (s *still) begin() {
+	s.flows = nat.New(nat.Options{})
+	for _, step := range hostile.Begin(talks()) {
+		if step.Side == hostile.LAN {
+			s.lan(make([]byte, segment.HeaderLen), step.Packet)
+		} else {
+			s.write(step.Packet)
+		}
+	}
+	s.left(s.se)
+	s.delivered()
+}
+
+// lan hands the dispatcher what the TUN device would: a virtio header and a
+// packet, or what pretends to be.
+func (s *still) lan(head, pkt []byte) {
+	n := copy(s.d.frame.data[:], head)
+	n += copy(s.d.frame.data[n:], pkt)
+	s.d.packet(n)
+	s.d.woken.flush()
+}
+
+// write hands the tunnel packets, as WireGuard would.
+func (s *still) write(pkts ...[]byte) {
+	var bufs [][]byte
+	for _, pkt := range pkts {
+		bufs = append(bufs, append(make([]byte, 16), pkt...))
+	}
+	s.se.Write(bufs, 16)
+}
+
+// left returns what has left by a tunnel.
+func (s *still) left(t *Tunnel) (pkts [][]byte) {
+	for {
+		n := t.fill(s.bufs, s.sizes, 16)
+		if n == 0 {
+			return pkts
+		}
+		for i := range n {
+			pkts = append(pkts, bytes.Clone(s.bufs[i][16:][:s.sizes[i]]))
+		}
+	}
+}
+
+// delivered returns what the kernel has got.
+func (s *still) delivered() (outs []output) {
+	conn, err := s.kernel.SyscallConn()
+	if err != nil {
+		s.Fatal(err)
+	}
+	b := make([]byte, segment.HeaderLen+frameSize)
+	conn.Read(func(fd uintptr) bool {
+		for {
+			n, err := unix.Read(int(fd), b)
+			if err != nil {
+				return true
+			}
+			var o output
+			o.header.Decode(b)
+			o.packet = bytes.Clone(b[segment.HeaderLen:n])
+			outs = append(outs, o)
+		}
+	})
+	return outs
+}
+
+// numbers draws them from what the fuzzer gives, and zeros when that is used up.
+func numbers(b []byte) func() uint32 {
+	return func() uint32 {
+		var four [4]byte
+		n := copy(four[:], b)
+		b = b[n:]
+		return binary.LittleEndian.Uint32(four[:])
+	}
+}
+
+// FuzzDispatch gives the dispatcher a packet of a stranger behind the virtio
+// header of a stranger: one that raw has, or a mutated one of a conversation.
+// Nothing panics, what leaves by a tunnel fits it and has an address and
+// checksums as it must, and what goes to the kernel is for a LAN host or direct.
+func FuzzDispatch(f *testing.F) {
+	s := newStillSeams(f)
+	none := make([]byte, segment.HeaderLen)
+	tcp := segment.Header{Flags: segment.NeedsChecksum, GSOType: segment.GSOTCPv4, GSOSize: 8, CsumStart: 20, CsumOffset: 16}
+	super := make([]byte, segment.HeaderLen)
+	tcp.Encode(super)
+	for i := range s.seeds[hostile.LAN] {
+		f.Add(none, uint16(i), []byte{}, []byte{})
+		f.Add(super, uint16(i), bytes.Repeat([]byte{byte(i), 200}, 40), []byte{})
+	}
+	f.Add(none, uint16(0), []byte{}, udp(host, "203.0.113.9", 5000, 53, 10))
+	f.Add(none, uint16(0), []byte{}, tcp4Reject)
+	f.Add(none[:3], uint16(0), []byte{}, []byte{1})
+	f.Fuzz(func(t *testing.T, head []byte, pick uint16, edits, raw []byte) {
+		pkt, list := raw, s.seeds[hostile.LAN]
+		if len(raw) == 0 {
+			pkt = hostile.Mutate(nil, list[int(pick)%len(list)], numbers(edits))
+		}
+		pkt = bytes.Clone(pkt)
+		hostile.MendHeader(pkt) // the kernel passes on no other
+		s.begin()
+		s.lan(head, pkt)
+		var h segment.Header
+		h.Decode(head)
+		verdict := judge{plain: h == (segment.Header{}) && len(head) == segment.HeaderLen, super: h.GSOType != segment.GSONone}
+		verdict.intact = verdict.plain && intactInput(pkt)
+		for _, b := range s.left(s.se) {
+			if err := errors.Join(toTunnel(b), verdict.sums(b)); err != nil {
+				t.Fatalf("into the tunnel: %v: %x", err, b)
+			}
+		}
+		for _, b := range s.left(s.no) {
+			if err := errors.Join(toSite(b), verdict.sums(b)); err != nil {
+				t.Fatalf("to the site: %v: %x", err, b)
+			}
+		}
+		for _, o := range s.delivered() {
+			if err := toLAN(o.packet); err != nil {
+				t.Fatalf("to the kernel: %v: %x", err, o.packet)
+			}
+		}
+	})
+}
+
+var tcp4Reject = tcp(host, "192.0.2.2", 5003, 80, 7, packet.SYN, nil, nil)
+
+// FuzzWrite gives the tunnel packets of strangers, one by one and then as one
+// batch. Nothing panics, what goes to the kernel is a valid packet for a LAN
+// host whose checksums are as true as they were, and what the tunnel is given
+// in answer is valid too.
+func FuzzWrite(f *testing.F) {
+	s := newStillSeams(f)
+	list := s.seeds[hostile.Tunnel]
+	for i := range list {
+		f.Add(uint16(i), uint8(i), []byte{}, []byte{})
+		f.Add(uint16(i), uint8(3), bytes.Repeat([]byte{byte(i), 100, 7}, 30), []byte{})
+	}
+	f.Add(uint16(0), uint8(0), []byte{}, []byte{0x60, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, pick uint16, many uint8, edits, raw []byte) {
+		next := numbers(edits)
+		pkts := [][]byte{raw}
+		for i := range int(many % 6) {
+			pkts = append(pkts, hostile.Mutate(nil, list[(int(pick)+i)%len(list)], next))
+		}
+		s.begin()
+		wrong := 0
+		for _, pkt := range pkts {
+			in := judge{plain: true, intact: intactInput(pkt)}
+			if !in.intact {
+				wrong++
+			}
+			s.write(pkt)
+			outs := s.delivered()
+			if len(outs) > 1 {
+				t.Fatalf("%x comes out as %d packets", pkt, len(outs))
+			}
+			for _, o := range outs {
+				if err := errors.Join(toLAN(o.packet), in.sums(o.packet)); err != nil {
+					t.Fatalf("%x goes to the LAN: %v: %x", pkt, err, o.packet)
+				}
+			}
+		}
+		s.write(pkts...)
+		for _, o := range s.delivered() {
+			n, err := wrongOf(o)
+			if wrong -= n; err != nil || wrong < 0 {
+				t.Fatalf("of a batch to the LAN: %v: %+v %x", err, o.header, o.packet)
+			}
+		}
+		for _, b := range s.left(s.se) {
+			if err := toTunnel(b); err != nil {
+				t.Fatalf("an answer: %v: %x", err, b)
+			}
+		}
+	})
+}
+
+// A judge knows what the checksums of the packet were that came in.
+type judge struct {
+	plain  bool // as they are, complete
+	super  bool // made anew by who cuts
+	intact bool // and true
+}
+
+// sums says what is wrong with the checksums of a packet that came of it.
+func (j *judge) sums(b []byte) error {
+	var v packet.View
+	if !j.plain && !j.super || v.Decode(b) != packet.OK {
+		return nil
+	}
+	if is := truthful(b, &v); v.Frag == packet.Whole && is != (j.super || j.intact) {
+		return fmt.Errorf("the checksums are true: %v, and were: %v", is, j.intact)
+	}
+	return nil
+}
+
+// intactInput reports whether the transport checksum of what decodes is true.
+func intactInput(b []byte) bool {
+	var v packet.View
+	if v.Decode(b) != packet.OK || v.Version != 4 || v.Frag != packet.Whole {
+		return true
+	}
+	return truthful(b, &v)
+}
+
+// wrongOf counts the packets with wrong checksums that the kernel will make of
+// an output.
+func wrongOf(o output) (n int, err error) {
+	var v packet.View
+	var c segment.Cutter
+	if v.Decode(o.packet) != packet.OK || c.Start(o.header, o.packet, &v) != packet.OK {
+		return 0, fmt.Errorf("the kernel would refuse it")
+	}
+	b := make([]byte, 65535)
+	for c.Left() > 0 {
+		piece := b[:c.Next(b)]
+		if err := toLAN(piece); err != nil {
+			return n, err
+		}
+		if v.Decode(piece); !truthful(piece, &v) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// toSite says what is wrong with a packet that the tunnel of no was given.
+func toSite(b []byte) error {
+	var v packet.View
+	if why := v.Decode(b); why != packet.OK {
+		return fmt.Errorf("malformed: %v", why)
+	}
+	if v.Src.V4()>>8 != 0xc0a84d || v.Dst.V4()>>24 != 10 || len(b) > 1280 {
+		return fmt.Errorf("%d bytes from %v to %v", len(b), v.Src, v.Dst)
+	}
+	return nil
+}
