@@ -15,14 +15,14 @@ import (
 
 const flowsHelp = `Two lines for each flow, those with most traffic first. The first has its ends as
 the host on the LAN knows them (> it began, < it was called; ADDR#ID is a ping's
-identifier), exit, state, age and bytes; the second how the far end knows it, its
-packets out/in and the line of the configuration that decided, or that an earlier
-policy did. --json prints an object a line, every flow and in no order without
---limit. Of a direct flow only what leaves is seen. --port is that of the end that
-was called.
+identifier), exit, state, age and bytes; the second the ends as the far host knows
+them where they differ, packets out/in, and the line of the configuration that
+decided, or that an earlier policy did. --json prints an object a line: every flow,
+in no order, unless --limit chooses the busiest. Of a direct flow only what leaves is
+seen. --port is that of the end that was called; a ping has none.
 
 --drop has the selected flows forgotten. It closes no connection: the next packet of
-each is decided anew, and gets the exit that policy says now. A TCP connection that
+each is decided anew, and takes the exit that policy says now. A TCP connection that
 so comes out elsewhere is unknown there, and the far end resets it.`
 
 // flowsShown is how many flows the table has without --limit.

@@ -99,9 +99,6 @@ func flowDetail(f *control.Flow) string {
 	if f.Near == "tunnel" {
 		words = append(words, "from tunnel "+f.NearTunnel)
 	}
-	if f.Exit == "hairpin" {
-		words = append(words, "by the address of "+f.Tunnel)
-	}
 	if f.Mapped.IsValid() {
 		words = append(words, "as "+endText(f, f.Mapped, f.MappedPort))
 	}
@@ -109,7 +106,7 @@ func flowDetail(f *control.Flow) string {
 		words = append(words, "to "+endText(f, f.Far, f.FarPort))
 	}
 	words = append(words,
-		fmt.Sprintf("%d/%d packets", f.PacketsOut, f.PacketsIn),
+		fmt.Sprintf("%d/%d pkt", f.PacketsOut, f.PacketsIn),
 		fmt.Sprintf("idle %v", time.Duration(f.Idle)*time.Second))
 	if f.Group != "" {
 		words = append(words, "group "+f.Group)
@@ -122,10 +119,10 @@ func flowDetail(f *control.Flow) string {
 // leaves a few for its text.
 func decisionText(f *control.Flow, columns int) string {
 	switch {
-	case f.Earlier:
+	case f.Earlier && f.By != "":
 		return "by " + f.By + ", of an earlier policy"
 	case f.Match == nil:
-		return "by " + f.By
+		return "by an earlier policy"
 	}
 	at := " (" + f.Match.At + ")"
 	columns = max(12, columns-utf8.RuneCountInString(at))

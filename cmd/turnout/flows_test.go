@@ -30,11 +30,11 @@ func fakeFlows() []control.Flow {
 		{Exit: "tunnel", Tunnel: "sweden", Near: "lan", Proto: "icmp", From: a("192.168.77.10"), FromPort: 4711, To: a("198.51.100.1"),
 			Mapped: a("10.66.0.2"), MappedPort: 7, State: "icmp", By: "rule", Earlier: true, Age: 86400 * 3, Expires: 60, BytesOut: 168, BytesIn: 168, PacketsOut: 2, PacketsIn: 2},
 		{Exit: "tunnel", Tunnel: "sweden", Near: "lan", Inbound: true, Proto: "tcp", From: a("192.168.77.10"), FromPort: 80, To: a("203.0.113.5"), Port: 40000,
-			Mapped: a("10.66.0.2"), MappedPort: 8080, State: "closing", By: "forward", Age: 12, Idle: 11, Expires: 229, BytesOut: 900, BytesIn: 400, PacketsOut: 5, PacketsIn: 5},
+			Mapped: a("10.66.0.2"), MappedPort: 8080, State: "closing", By: "forward", Match: &control.Line{Text: `[[forward]] name = "home page"; tunnel = "sweden"; ports = 8080; to = "192.168.77.10:80"`, At: "turnout.toml:44", Name: "home page"}, Age: 12, Idle: 11, Expires: 229, BytesOut: 900, BytesIn: 400, PacketsOut: 5, PacketsIn: 5},
 		{Exit: "hairpin", Tunnel: "sweden", Near: "lan", Proto: "tcp", From: a("192.168.77.11"), FromPort: 3000, To: a("10.66.0.2"), Port: 8080,
-			Mapped: a("10.66.0.2"), MappedPort: 3000, Far: a("192.168.77.10"), FarPort: 80, State: "syn-sent", By: "forward", Expires: 240, BytesOut: 60, PacketsOut: 1},
+			Mapped: a("10.66.0.2"), MappedPort: 3000, Far: a("192.168.77.10"), FarPort: 80, State: "syn-sent", By: "forward", Match: &control.Line{Text: `[[forward]] name = "home page"; tunnel = "sweden"; ports = 8080; to = "192.168.77.10:80"`, At: "turnout.toml:44", Name: "home page"}, Expires: 240, BytesOut: 60, PacketsOut: 1},
 		{Exit: "tunnel", Tunnel: "sweden", Near: "tunnel", NearTunnel: "office", Proto: "47", From: a("10.99.0.1"), To: a("198.51.100.2"),
-			State: "other", By: "accept", Age: 5, Idle: 5, Expires: 595, BytesOut: 2048, PacketsOut: 8},
+			State: "other", Earlier: true, Age: 5, Idle: 5, Expires: 595, BytesOut: 2048, PacketsOut: 8},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"turnout/classifier/packet"
 	"turnout/cmd/internal/control"
 	answering "turnout/cmd/internal/explain"
+	"turnout/conf"
 	"turnout/dataplane"
 	"turnout/dataplane/nat"
 )
@@ -14,7 +15,7 @@ import (
 func (r *router) Flows(filter control.Filter, f func(control.Flow) bool) {
 	var w flowWriter
 	r.engine.Flows().Each(func(g nat.Flow) bool {
-		d := w.document(r.engine.Plan(), &g)
+		d := w.document(r.engine.Plan(), r.cfg.Load(), &g)
 		return !filter.Match(&d) || f(d)
 	})
 }
@@ -22,27 +23,32 @@ func (r *router) Flows(filter control.Filter, f func(control.Flow) bool) {
 // DropFlows forgets flows while the data path goes on, and may open them anew.
 func (r *router) DropFlows(filter control.Filter) int {
 	var w flowWriter
-	n := 0
-	r.engine.Flows().Each(func(g nat.Flow) bool {
-		if d := w.document(r.engine.Plan(), &g); filter.Match(&d) && r.engine.Flows().Drop(g) {
-			n++
-		}
-		return true
+	return r.engine.Flows().DropIf(func(g nat.Flow) bool {
+		d := w.document(r.engine.Plan(), r.cfg.Load(), &g)
+		return filter.Match(&d)
 	})
-	return n
 }
 
 // A flowWriter writes flows as documents; it remembers the lines of the plan
 // that it saw last.
 type flowWriter struct {
 	plan  *dataplane.Plan
-	lines map[int32]*control.Line
+	cfg   *conf.Config
+	lines map[lineKey]*control.Line
 }
 
-// document says of flow f what plan p, in force after f was read, knows of it.
-func (w *flowWriter) document(p *dataplane.Plan, f *nat.Flow) control.Flow {
-	if p != w.plan {
-		w.plan, w.lines = p, map[int32]*control.Line{}
+// A lineKey is a place in a list of the configuration.
+type lineKey struct {
+	by    classifier.By
+	exit  uint16 // whose accepts are meant
+	entry int32
+}
+
+// document says of flow f what is known by p and cfg, in force after f was
+// read.
+func (w *flowWriter) document(p *dataplane.Plan, cfg *conf.Config, f *nat.Flow) control.Flow {
+	if p != w.plan || cfg != w.cfg {
+		w.plan, w.cfg, w.lines = p, cfg, map[lineKey]*control.Line{}
 	}
 	d := control.Flow{
 		Near: "lan", Inbound: f.Inbound,
@@ -84,24 +90,46 @@ func (w *flowWriter) exit(d *control.Flow, f *nat.Flow) {
 
 // decision names the line that decided, as long as it stands where it stood.
 func (w *flowWriter) decision(d *control.Flow, f *nat.Flow) {
-	by := classifier.By(f.By)
-	d.By = by.String()
-	if !w.plan.Decided(f) {
-		d.Earlier = true
+	if f.Entry >= 0 { // flows of the process before have forgotten who decided
+		d.By = classifier.By(f.By).String()
+	}
+	// In the middle of a reload the plan may be another than cfg's.
+	if d.Earlier = !w.plan.Decided(f) || w.plan.Table.Policy() != w.cfg.Policy; d.Earlier {
 		return
 	}
-	if by >= classifier.ByForward {
-		return // beside the policy; what stands there has no text
+	key := lineKey{by: classifier.By(f.By), entry: f.Entry}
+	switch key.by {
+	case classifier.ByForward:
+	case classifier.ByAccept:
+		key.exit = f.Exit
+		if f.Near != nat.LAN { // the tunnel that it came in by
+			key.exit = f.Near
+		}
+	default:
+		if x := w.cfg.Policy.Exits[w.cfg.Policy.Entries[f.Entry].Exit]; x.Kind == classifier.KindGroup {
+			d.Group = x.Name
+		}
 	}
-	policy := w.plan.Table.Policy()
-	entry := &policy.Entries[f.Entry]
-	if x := &policy.Exits[entry.Exit]; x.Kind == classifier.KindGroup {
-		d.Group = x.Name
+	if d.Match = w.lines[key]; d.Match == nil {
+		d.Match = w.line(key)
+		w.lines[key] = d.Match
 	}
-	if d.Match = w.lines[f.Entry]; d.Match == nil {
-		l := answering.Line(entry)
-		d.Match, w.lines[f.Entry] = &l, &l
+}
+
+func (w *flowWriter) line(k lineKey) *control.Line {
+	var l control.Line
+	switch k.by {
+	case classifier.ByForward:
+		f := &w.cfg.Forwards[k.entry]
+		l = answering.Line(f.Name, f.Text, f.Pos)
+	case classifier.ByAccept:
+		a := &w.cfg.Tunnels[k.exit-uint16(classifier.FirstNamed)].Accept[k.entry]
+		l = answering.Line("", a.Text, a.Pos)
+	default:
+		e := &w.cfg.Policy.Entries[k.entry]
+		l = answering.Line(e.Name, e.Text, e.Pos)
 	}
+	return &l
 }
 
 // times tells the ages of a flow. Its times may be a second ahead of now.

@@ -34,7 +34,7 @@ type Flow struct {
 	FarPort    uint16     `json:"far_port,omitempty"`
 
 	State   string `json:"state"`          // "established"
-	By      string `json:"by"`             // "rule", "route", "allowed-ips", "default", "forward" or "accept"
+	By      string `json:"by,omitempty"`   // "rule", "route", "allowed-ips", "default", "forward" or "accept"; absent: not known
 	Match   *Line  `json:"match"`          // the line that decided; null: not known
 	Earlier bool   `json:"earlier_policy"` // an earlier policy decided, whose lines are not known any more
 

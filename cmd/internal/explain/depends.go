@@ -38,7 +38,7 @@ func (s Source) depends(asked control.Query, v packet.View, winner int32) []cont
 		}
 		tries -= max(1, len(sources)) * max(1, len(ports))
 		if s.decides(int32(i), sources, ports, v) {
-			lines = append(lines, Line(e))
+			lines = append(lines, line(e))
 		}
 	}
 	return lines

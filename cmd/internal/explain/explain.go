@@ -88,7 +88,7 @@ func (s Source) answer(q control.Query, e classifier.Explanation) control.Answer
 	}
 	a.Exit, a.Tunnel, a.Group = s.exit(e.Exit)
 	if e.Entry >= 0 {
-		l := Line(&s.Table.Policy().Entries[e.Entry])
+		l := line(&s.Table.Policy().Entries[e.Entry])
 		a.Match = &l
 	}
 	switch {
@@ -194,14 +194,16 @@ func (s Source) exit(id classifier.ExitID) (kind, tunnel, group string) {
 }
 
 func (s Source) lost(e *classifier.Entry, field string) control.Lost {
-	l := control.Lost{By: e.By.String(), Match: Line(e), Lost: field}
+	l := control.Lost{By: e.By.String(), Match: line(e), Lost: field}
 	l.Exit, l.Tunnel, l.Group = s.exit(e.Exit)
 	return l
 }
 
-// Line says where a line of the policy stands, and what it says.
-func Line(e *classifier.Entry) control.Line {
-	return control.Line{Text: e.Text, At: e.Pos.String(), File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
+func line(e *classifier.Entry) control.Line { return Line(e.Name, e.Text, e.Pos) }
+
+// Line says what a line of the configuration is called, what it says and where.
+func Line(name, text string, pos classifier.Pos) control.Line {
+	return control.Line{Text: text, At: pos.String(), File: pos.File, Line: pos.Line, Name: name}
 }
 
 // note says what the host does to the packet before policy is asked.
