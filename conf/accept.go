@@ -95,7 +95,7 @@ func (l *loader) acceptTable(t *table, a *rawAccept) {
 	if s, ok := t.one("to"); ok {
 		a.to = s
 	}
-	a.Protos = l.protos(t, v4)
+	a.Protos = l.protos(t, func(word string) ([]uint8, error) { return parseProto(word, v4) })
 	a.Ports = l.ports(t, "ports")
 	if s, ok := t.one("nat"); ok {
 		a.Masquerade = s.text == "masquerade"

@@ -87,20 +87,26 @@ func (l *loader) hop(d *draft, i int) {
 	}
 }
 
-// chainMTU compares an explicit MTU with the next one along the chain.
+// chainMTU compares a tunnel with the next explicit MTU along its chain.
 func (l *loader) chainMTU(d *draft, i int) {
-	t := &d.cfg.Tunnels[i]
+	t, via, mtu := &d.cfg.Tunnels[i], d.raw[i].via, d.raw[i].iface.one("MTU")
 	room := 0
 	for n := t.Via; n >= 0; n = d.cfg.Tunnels[n].Via {
 		room -= hopBytes
-		if by := &d.cfg.Tunnels[n]; by.MTU != 0 {
-			room += by.MTU
-			if t.MTU > room {
-				s := d.raw[i].iface.one("MTU")
-				l.failf(s.pos, "%s = %s is more than fits through tunnel %s, whose packets of %d bytes hold %d; up to %d is allowed", s.key, show(s.text), by.Name, by.MTU, room, room)
-			}
-			return
+		by := &d.cfg.Tunnels[n]
+		if by.MTU == 0 {
+			continue
 		}
+		room += by.MTU
+		switch {
+		case room < minMTU:
+			l.failf(via.pos, "via = %s leaves packets of %d bytes: tunnel %s has an MTU of %d, and each tunnel on it takes %d; at least %d is wanted",
+				show(via.text), room, by.Name, by.MTU, hopBytes, minMTU)
+		case t.MTU > room:
+			l.failf(mtu.pos, "%s = %s does not fit: tunnel %s has an MTU of %d, and each tunnel on it takes %d; up to %d is allowed",
+				mtu.key, show(mtu.text), by.Name, by.MTU, hopBytes, room)
+		}
+		return
 	}
 }
 
@@ -132,6 +138,6 @@ func (w *widening) endpoint(t *Tunnel, e Endpoint, at classifier.Pos) {
 	case err != nil && len(by.Peers) > 1:
 		w.warnf(at, "tunnel %s goes by tunnel %s, whose peers allow only %s; it works as long as %s resolves to one of these", t.Name, by.Name, prefixList(by.allowed()), show(e.Host))
 	default:
-		w.send(id, &classifier.Entry{Pos: at, To: []netip.Prefix{to}}, "tunnel "+t.Name)
+		w.send(id, &classifier.Entry{Pos: at, To: []netip.Prefix{to}}, func() string { return "tunnel " + t.Name })
 	}
 }

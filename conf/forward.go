@@ -3,7 +3,6 @@ package conf
 import (
 	"errors"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"turnout/classifier"
@@ -51,7 +50,7 @@ func (l *loader) forward(t *table) (f rawForward) {
 	}
 	t.unknown()
 	for _, key := range []struct{ name, what string }{
-		{"tunnel", "the name of a tunnel"}, {"port", "what is listened to"}, {"to", "where it leads"},
+		{"tunnel", "the name of a tunnel"}, {"port", "a port or a range to listen to"}, {"to", "an address that it leads to, alone or with a port,"},
 	} {
 		if !t.has(key.name) {
 			l.failf(t.at, "the forward has no %s; %s is wanted", key.name, key.what)
@@ -72,16 +71,11 @@ func (l *loader) listen(t *table) (lan bool) {
 
 // forwardProtos reads proto: what has ports, and by default all that has.
 func (l *loader) forwardProtos(t *table) []uint8 {
-	before := l.failures()
-	list := l.protos(t, v4)
-	l.emptyLists(t, "proto")
-	switch {
-	case !t.has("proto"):
+	if !t.has("proto") {
 		return []uint8{protoTCP, protoUDP}
-	case l.failures() == before && (len(list) == 0 || slices.Contains(list, protoICMP)):
-		l.failf(t.pos("proto"), "proto: icmp and any have no ports to forward; \"tcp\", \"udp\" or both in a list are allowed")
 	}
-	return list
+	l.emptyLists(t, "proto")
+	return l.protos(t, parsePortProto)
 }
 
 // forwardPorts reads port: one, or one range.

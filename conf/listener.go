@@ -107,7 +107,7 @@ func (w *widening) forwards() {
 		f := &w.cfg.Forwards[i]
 		to := netip.PrefixFrom(f.To, f.To.BitLen())
 		if id := tunnelExit(f.Tunnel); f.FromLAN && !w.of(id).holds(to) {
-			w.send(id, &classifier.Entry{Pos: f.Pos, To: []netip.Prefix{to}}, f.called())
+			w.send(id, &classifier.Entry{Pos: f.Pos, To: []netip.Prefix{to}}, f.called)
 		}
 	}
 }

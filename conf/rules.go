@@ -38,7 +38,7 @@ func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
 	e.NotFrom, e.NotFromSets = l.addresses(t, "not_from", known)
 	e.NotTo, e.NotToSets = l.addresses(t, "not_to", known)
 	kinds := known.families(e.To, e.ToSets) & known.families(e.From, e.FromSets)
-	e.Protos = l.protos(t, kinds)
+	e.Protos = l.protos(t, func(word string) ([]uint8, error) { return parseProto(word, kinds) })
 	e.FromPorts = l.ports(t, "from_ports")
 	e.Ports = l.ports(t, "ports")
 	e.DSCP = l.dscp(t)
@@ -93,12 +93,12 @@ func tableText(t *table) string {
 	return t.what + " " + strings.Join(parts, "; ")
 }
 
-// protos reads proto: a word, a comma list or a list.
-func (l *loader) protos(t *table, f family) (out []uint8) {
+// protos reads proto: a word, a comma list or a list. None: any.
+func (l *loader) protos(t *table, parse func(word string) ([]uint8, error)) (out []uint8) {
 	anything := false
 	for _, s := range t.texts("proto") {
 		for word := range strings.SplitSeq(s.text, ",") {
-			list, err := parseProto(strings.TrimSpace(word), f)
+			list, err := parse(strings.TrimSpace(word))
 			if err != nil {
 				l.failf(s.pos, "proto = %s; %v", show(s.text), err)
 				break

@@ -22,7 +22,7 @@ func (l *loader) widen(d *draft, p *classifier.Policy) {
 			continue
 		}
 		for _, id := range tunnelsBehind(p, e.Exit) {
-			w.send(id, e, entryName(e))
+			w.send(id, e, func() string { return entryName(e) })
 		}
 	}
 	w.forwards()
@@ -37,8 +37,9 @@ type widening struct {
 	warned map[classifier.ExitID]family // what a tunnel was said to be widened to
 }
 
-// send settles that e sends packets to a tunnel; sender names e in messages.
-func (w *widening) send(id classifier.ExitID, e *classifier.Entry, sender string) {
+// send settles that e sends packets to a tunnel. sender names e in a message; few
+// entries need one.
+func (w *widening) send(id classifier.ExitID, e *classifier.Entry, sender func() string) {
 	n := id - classifier.FirstNamed
 	switch t := &w.cfg.Tunnels[n]; {
 	case w.draft.tunnels[n].broken:
@@ -105,7 +106,7 @@ func (w *widening) wants(t *Tunnel, e *classifier.Entry) family {
 
 // one widens a tunnel, and says so once per family where it changes what the
 // tunnel carries.
-func (w *widening) one(t *Tunnel, e *classifier.Entry, sender string, id classifier.ExitID) {
+func (w *widening) one(t *Tunnel, e *classifier.Entry, sender func() string, id classifier.ExitID) {
 	f := w.wants(t, e)
 	for _, one := range []family{v4, v6} {
 		if f&one == 0 || w.of(id).holds(everything(one)) {
@@ -117,13 +118,13 @@ func (w *widening) one(t *Tunnel, e *classifier.Entry, sender string, id classif
 			continue
 		}
 		w.warned[id] |= one
-		w.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), sender)
+		w.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), sender())
 	}
 }
 
 // covered objects when policy sends a tunnel of several peers what none of them
 // takes. Where sets are excluded it stays silent: the packets will tell.
-func (w *widening) covered(t *Tunnel, e *classifier.Entry, sender string, id classifier.ExitID) {
+func (w *widening) covered(t *Tunnel, e *classifier.Entry, sender func() string, id classifier.ExitID) {
 	if len(e.NotToSets) > 0 {
 		return
 	}
@@ -133,20 +134,20 @@ func (w *widening) covered(t *Tunnel, e *classifier.Entry, sender string, id cla
 	}
 	for _, to := range e.To {
 		if !c.holds(to) {
-			w.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", sender, to, t.Name, prefixList(t.allowed()))
+			w.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", sender(), to, t.Name, prefixList(t.allowed()))
 			return
 		}
 	}
 	for _, s := range e.ToSets {
 		if p := w.beyond(id, s, both); p.IsValid() && len(e.NotTo) == 0 {
 			w.failf(e.Pos, "%s sends %s of set @%s to tunnel %s, whose peers allow only %s; name what they cover",
-				sender, p, w.sets[s].Name, t.Name, prefixList(t.allowed()))
+				sender(), p, w.sets[s].Name, t.Name, prefixList(t.allowed()))
 			return
 		}
 	}
 	all := len(e.To)+len(e.ToSets) == 0
 	if all && w.wants(t, e)&v4 != 0 && !c.holds(everything(v4)) {
-		w.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", sender, t.Name, prefixList(t.allowed()))
+		w.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", sender(), t.Name, prefixList(t.allowed()))
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,32 +22,53 @@ import (
 type still struct {
 	*world
 	d     *dispatcher
-	seeds [hostile.Sides][][]byte
+	talk  [hostile.Sides]hostile.Talk
+	seeds []func(hostile.Talk) []byte
 	bufs  [][]byte
 	sizes []int
 }
 
 func newStillSeams(f *testing.F) *still {
-	s := &still{world: newStill(f), bufs: buffers(), sizes: make([]int, batchSize)}
+	s := &still{world: newStill(f), seeds: hostile.Seeds(), bufs: buffers(), sizes: make([]int, batchSize)}
 	s.d = &dispatcher{Engine: s.Engine, frame: s.frames.get(), writer: s.tun.NewWriter(), plan: s.Plan()}
-	for side, talk := range talks() {
-		s.seeds[side] = hostile.Seeds(talk)
-	}
 	return s
 }
 
-// begin forgets all flows and begins the conversation anew.
+// begin forgets all flows and begins two conversations. The first is another
+// host's and takes the ports that the second would have, so that NAT changes
+// those as well: s.talk says to which.
 func (s *still) begin() {
 	s.flows = nat.New(nat.Options{})
-	for _, step := range hostile.Begin(talks()) {
+	lan, far := talks()[hostile.LAN], talks()[hostile.Tunnel]
+	lan.Src = netip.MustParseAddr("192.168.77.11")
+	s.converse([hostile.Sides]hostile.Talk{lan, far})
+	s.talk = s.converse(talks())
+}
+
+// converse begins a conversation and returns it as it is.
+func (s *still) converse(talk [hostile.Sides]hostile.Talk) [hostile.Sides]hostile.Talk {
+	far := &talk[hostile.Tunnel]
+	for _, step := range hostile.Begin(talk) { // of the far end's steps, none is true yet
 		if step.Side == hostile.LAN {
 			s.lan(make([]byte, segment.HeaderLen), step.Packet)
-		} else {
+		}
+	}
+	left := s.left(s.se) // a datagram, an echo, a SYN of each connection, an ACK of the second
+	if len(left) != 5 {
+		s.Fatalf("%d packets begin a conversation", len(left))
+	}
+	for i, port := range []*uint16{&far.UDP.Dst, &far.Echo, &far.Opening.Dst, &far.TCP.Dst} {
+		var v packet.View
+		v.Decode(left[i])
+		*port = v.SrcPort
+	}
+	for _, step := range hostile.Begin(talk) {
+		if step.Side == hostile.Tunnel {
 			s.write(step.Packet)
 		}
 	}
-	s.left(s.se)
 	s.delivered()
+	return talk
 }
 
 // lan hands the dispatcher what the TUN device would: a virtio header and a
@@ -101,6 +124,11 @@ func (s *still) delivered() (outs []output) {
 	return outs
 }
 
+// mutated makes another packet of one of the conversation.
+func (s *still) mutated(side hostile.Side, pick int, next func() uint32) []byte {
+	return hostile.Mutate(nil, s.seeds[pick%len(s.seeds)](s.talk[side]), next)
+}
+
 // numbers draws them from what the fuzzer gives, and zeros when that is used up.
 func numbers(b []byte) func() uint32 {
 	return func() uint32 {
@@ -121,7 +149,7 @@ func FuzzDispatch(f *testing.F) {
 	tcp := segment.Header{Flags: segment.NeedsChecksum, GSOType: segment.GSOTCPv4, GSOSize: 8, CsumStart: 20, CsumOffset: 16}
 	super := make([]byte, segment.HeaderLen)
 	tcp.Encode(super)
-	for i := range s.seeds[hostile.LAN] {
+	for i := range s.seeds {
 		f.Add(none, uint16(i), []byte{}, []byte{})
 		f.Add(super, uint16(i), bytes.Repeat([]byte{byte(i), 200}, 40), []byte{})
 	}
@@ -129,13 +157,12 @@ func FuzzDispatch(f *testing.F) {
 	f.Add(none, uint16(0), []byte{}, tcp4Reject)
 	f.Add(none[:3], uint16(0), []byte{}, []byte{1})
 	f.Fuzz(func(t *testing.T, head []byte, pick uint16, edits, raw []byte) {
-		pkt, list := raw, s.seeds[hostile.LAN]
-		if len(raw) == 0 {
-			pkt = hostile.Mutate(nil, list[int(pick)%len(list)], numbers(edits))
-		}
-		pkt = bytes.Clone(pkt)
-		hostile.MendHeader(pkt) // the kernel passes on no other
 		s.begin()
+		pkt := bytes.Clone(raw)
+		if len(raw) == 0 {
+			pkt = s.mutated(hostile.LAN, int(pick), numbers(edits))
+		}
+		hostile.MendHeader(pkt) // the kernel passes on no other
 		s.lan(head, pkt)
 		var h segment.Header
 		h.Decode(head)
@@ -167,25 +194,28 @@ var tcp4Reject = tcp(host, "192.0.2.2", 5003, 80, 7, packet.SYN, nil, nil)
 // in answer is valid too.
 func FuzzWrite(f *testing.F) {
 	s := newStillSeams(f)
-	list := s.seeds[hostile.Tunnel]
-	for i := range list {
+	for i := range s.seeds {
 		f.Add(uint16(i), uint8(i), []byte{}, []byte{})
-		f.Add(uint16(i), uint8(3), bytes.Repeat([]byte{byte(i), 100, 7}, 30), []byte{})
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 2 * len(s.seeds) {
+		edits := make([]byte, 120)
+		for i := range edits {
+			edits[i] = byte(rng.Uint32())
+		}
+		f.Add(uint16(rng.IntN(len(s.seeds))), uint8(rng.IntN(6)), edits, []byte{})
 	}
 	f.Add(uint16(0), uint8(0), []byte{}, []byte{0x60, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, pick uint16, many uint8, edits, raw []byte) {
 		next := numbers(edits)
+		s.begin()
 		pkts := [][]byte{raw}
 		for i := range int(many % 6) {
-			pkts = append(pkts, hostile.Mutate(nil, list[(int(pick)+i)%len(list)], next))
+			pkts = append(pkts, s.mutated(hostile.Tunnel, int(pick)+i, next))
 		}
-		s.begin()
-		wrong := 0
+		arrived, wrong := 0, 0
 		for _, pkt := range pkts {
 			in := judge{plain: true, intact: intactInput(pkt)}
-			if !in.intact {
-				wrong++
-			}
 			s.write(pkt)
 			outs := s.delivered()
 			if len(outs) > 1 {
@@ -195,14 +225,24 @@ func FuzzWrite(f *testing.F) {
 				if err := errors.Join(toLAN(o.packet), in.sums(o.packet)); err != nil {
 					t.Fatalf("%x goes to the LAN: %v: %x", pkt, err, o.packet)
 				}
+				arrived++
+				if !in.intact {
+					wrong++
+				}
 			}
 		}
 		s.write(pkts...)
+		pieces, still := 0, 0
 		for _, o := range s.delivered() {
-			n, err := wrongOf(o)
-			if wrong -= n; err != nil || wrong < 0 {
+			n, bad, err := count(o)
+			if err != nil {
 				t.Fatalf("of a batch to the LAN: %v: %+v %x", err, o.header, o.packet)
 			}
+			pieces, still = pieces+n, still+bad
+		}
+		// A reset among them may have closed what the others belong to.
+		if pieces == arrived && still != wrong {
+			t.Fatalf("%d packets with wrong checksums arrive one by one, in a batch %d", wrong, still)
 		}
 		for _, b := range s.left(s.se) {
 			if err := toTunnel(b); err != nil {
@@ -240,25 +280,25 @@ func intactInput(b []byte) bool {
 	return truthful(b, &v)
 }
 
-// wrongOf counts the packets with wrong checksums that the kernel will make of
-// an output.
-func wrongOf(o output) (n int, err error) {
+// count returns how many packets the kernel will make of an output, and how
+// many of them have wrong checksums.
+func count(o output) (n, wrong int, err error) {
 	var v packet.View
 	var c segment.Cutter
 	if v.Decode(o.packet) != packet.OK || c.Start(o.header, o.packet, &v) != packet.OK {
-		return 0, fmt.Errorf("the kernel would refuse it")
+		return 0, 0, fmt.Errorf("the kernel would refuse it")
 	}
 	b := make([]byte, 65535)
-	for c.Left() > 0 {
+	for ; c.Left() > 0; n++ {
 		piece := b[:c.Next(b)]
 		if err := toLAN(piece); err != nil {
-			return n, err
+			return n, wrong, err
 		}
 		if v.Decode(piece); !truthful(piece, &v) {
-			n++
+			wrong++
 		}
 	}
-	return n, nil
+	return n, wrong, nil
 }
 
 // toSite says what is wrong with a packet that the tunnel of no was given.

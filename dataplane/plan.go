@@ -26,7 +26,7 @@ type Plan struct {
 	Accepts  [][]Accept
 	FullCone []bool
 	// Inside stands for the gateway itself in conversations that the kernel
-	// translates between it and the LAN; the zero Addr: there are none.
+	// translates between it and the LAN.
 	Inside packet.Addr
 
 	// Generation numbers the plans of an engine, modulo 256; flows are pinned

@@ -22,7 +22,9 @@ func TestMutated(t *testing.T) {
 	}
 	var pkts [][]byte
 	for _, talk := range talks() {
-		pkts = append(pkts, hostile.Seeds(talk)...)
+		for _, seed := range hostile.Seeds() {
+			pkts = append(pkts, seed(talk))
+		}
 	}
 	const workers = 4
 	r := packet.NewRandom(t)

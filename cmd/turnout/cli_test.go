@@ -179,6 +179,8 @@ func TestGolden(t *testing.T) {
 		{"check.json", "check home.toml --json"},
 		{"check-bare.txt", "check bare.conf --lan eth1"},
 		{"check-doubtful.txt", "check doubtful.toml"},
+		{"check-inward.txt", "check inward.toml"},
+		{"check-inward.json", "check inward.toml --json"},
 		{"explain-rule.json", "explain home.toml --to 10.1.2.3 --proto tcp --port 22 --json"},
 		{"explain-rule.txt", "explain home.toml --to 10.1.2.3 --proto tcp --port 22"},
 		{"explain-route.json", "explain home.toml --to 203.0.113.9 --proto tcp --port 3389 --from 192.168.77.5 --json"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"turnout/conf"
@@ -38,10 +39,17 @@ func openFlows(cfg *conf.Config, o routerOptions) (*nat.Table, nat.Adopted, erro
 	return table, adopted, nil
 }
 
-// greet says what was kept of the run before. Far ends that were talking to it
-// do not know where this one is: the tunnels shake hands before the LAN speaks,
-// since who only downloads may have nothing to say.
-func (r *router) greet(kept nat.Adopted) {
+// greet says what was kept of the run before, and has tunnels shake hands before
+// the LAN speaks. Far ends that were talking to that run do not know where this
+// one is, and who only downloads may have nothing to say; far hosts that may
+// call need a way, too.
+func (r *router) greet(cfg *conf.Config, kept nat.Adopted) {
+	for i, t := range r.tunnels {
+		if kept.Flows > 0 || mayBeCalled(cfg, i) {
+			t.device.Handshake()
+		}
+	}
+
 	if kept.Ignored != "" {
 		r.opt.Log.Warn("the flows of the run before are not used", "why", kept.Ignored)
 	}
@@ -50,7 +58,11 @@ func (r *router) greet(kept nat.Adopted) {
 	}
 	r.opt.Log.Info("adopted the flows of the run before", "flows", kept.Flows, "expired", kept.Expired,
 		"without_tunnel", kept.Homeless, "damaged", kept.Damaged, "no_room", kept.Crowded)
-	for _, t := range r.tunnels {
-		t.device.Handshake()
-	}
+}
+
+// mayBeCalled reports whether far hosts of the i-th tunnel may start something.
+func mayBeCalled(cfg *conf.Config, i int) bool {
+	return len(cfg.Tunnels[i].Accept) > 0 || slices.ContainsFunc(cfg.Forwards, func(f conf.Forward) bool {
+		return f.Tunnel == i && !f.FromLAN
+	})
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // setGates gives the plan what the configuration says beside policy.
-func setGates(p *dataplane.Plan, cfg *conf.Config, around surroundings) {
+func setGates(p *dataplane.Plan, cfg *conf.Config) {
 	for i := range cfg.Forwards {
 		f := &cfg.Forwards[i]
 		p.Forwards = append(p.Forwards, dataplane.Forward{
@@ -33,9 +33,7 @@ func setGates(p *dataplane.Plan, cfg *conf.Config, around surroundings) {
 			p.Accepts[exit] = append(p.Accepts[exit], gate)
 		}
 	}
-	if usesInside(cfg, around) {
-		p.Inside = packet.AddrFrom(host.Inside)
-	}
+	p.Inside = packet.AddrFrom(host.Inside) // nobody else's, in use or not
 }
 
 // usesInside reports whether the gateway's own LAN address takes part in a

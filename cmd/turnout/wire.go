@@ -90,7 +90,7 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 		return nil, err
 	}
 	r.reserve(cfg)
-	r.greet(kept)
+	r.greet(cfg, kept)
 	ctx, r.cancel = context.WithCancel(ctx)
 	go func() {
 		r.done <- r.engine.Run(ctx)
@@ -200,7 +200,7 @@ func (r *router) plan(cfg *conf.Config, table *classifier.Table, a surroundings)
 	for _, t := range r.tunnels {
 		p.Tunnels[t.exit] = t.path
 	}
-	setGates(p, cfg, a)
+	setGates(p, cfg)
 	return p
 }
 

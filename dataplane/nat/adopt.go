@@ -177,7 +177,8 @@ func (a *adoption) readEntries() error {
 	return nil
 }
 
-// queue brings the adopted into the order of their queues.
+// queue brings the adopted into the order of their queues. What a host begins
+// in this second counts from here on.
 func (a *adoption) queue() {
 	slices.SortStableFunc(a.placed, func(x, y uint32) int {
 		return cmp.Compare(a.now-a.flows.at(y).touched, a.now-a.flows.at(x).touched)
@@ -185,4 +186,5 @@ func (a *adoption) queue() {
 	for _, i := range a.placed {
 		a.enqueue(i)
 	}
+	a.hosts.forgetRates()
 }

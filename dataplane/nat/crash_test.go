@@ -175,7 +175,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		if s := c.ProcessState.Sys().(syscall.WaitStatus); !s.Signaled() {
 			t.Fatalf("round %d: the child ended by itself: %v", round, c.ProcessState)
 		}
-		s, a := fileRig(t, path, File{Exits: exits(3)}, 1002)
+		s, a := fileRigOf(t, Options{}, path, File{Exits: exits(3)}, 1002)
 		if a.Ignored != "" || a.Damaged+a.Homeless+a.Expired+a.Crowded > 0 {
 			t.Fatalf("round %d: %+v", round, a)
 		}

@@ -26,11 +26,16 @@ func exits(from uint16) []ExitName {
 // fileRig is a rig whose table is in a file.
 func fileRig(t *testing.T, path string, f File, now Tick) (*rig, Adopted) {
 	t.Helper()
+	return fileRigOf(t, Options{MaxFlows: 256}, path, f, now)
+}
+
+func fileRigOf(t *testing.T, o Options, path string, f File, now Tick) (*rig, Adopted) {
+	t.Helper()
 	f.Path = path
 	if f.Boot == "" {
 		f.Boot = boot
 	}
-	table, a, err := OpenFile(Options{}, f, now)
+	table, a, err := OpenFile(o, f, now)
 	if err != nil {
 		t.Fatal(err)
 	}

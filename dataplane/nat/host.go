@@ -73,7 +73,7 @@ func (s *hosts) admits(near uint16, e *entry, now Tick) bool {
 
 // add counts a flow of e's near host that has just begun. There are never more hosts than flows, so
 // that there is always a record.
-func (s *hosts) add(near uint16, e *entry, begun Tick) {
+func (s *hosts) add(near uint16, e *entry, now Tick) {
 	i := s.find(near, e)
 	if i == 0 {
 		if i = s.free; i != 0 {
@@ -86,8 +86,8 @@ func (s *hosts) add(near uint16, e *entry, begun Tick) {
 		s.index.add(i, s.hash(r))
 	}
 	r := s.list.at(i)
-	if r.second != begun {
-		r.second, r.begun = begun, 0
+	if r.second != now {
+		r.second, r.begun = now, 0
 	}
 	r.flows++
 	r.begun++
@@ -101,5 +101,12 @@ func (s *hosts) remove(near uint16, e *entry) {
 		s.index.remove(i, s.hash(r))
 		*r = host{flows: s.free}
 		s.free = i
+	}
+}
+
+// forgetRates lets every host begin its second anew.
+func (s *hosts) forgetRates() {
+	for i := uint32(1); i < s.list.next; i++ {
+		s.list.at(i).begun = 0
 	}
 }

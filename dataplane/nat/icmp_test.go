@@ -8,7 +8,7 @@ import (
 
 // RFC 5508 REQ-1: echoes out and back, the identifier independent of the
 // target.
-func TestEcho(t *testing.T) {
+func TestRow25Echo(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		r.mustOut(fam.echo(fam.lan1, fam.remote1, 77, fam.request), fam.pin1())
@@ -40,7 +40,7 @@ func TestEcho(t *testing.T) {
 }
 
 // What is neither echo nor error has no flow.
-func TestOtherICMP(t *testing.T) {
+func TestRow34OtherICMP(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		for _, typ := range []uint8{fam.reply, fam.routerAdvert} {
@@ -72,7 +72,7 @@ func (r *rig) shove(p pkt, other packet.Addr, pin Pin) {
 
 // RFC 5508 REQ-4, RFC 4787 REQ-12, RFC 5382 REQ-9: an error from any router on
 // the way reaches the host, and quotes what the host has sent.
-func TestICMPErrorIn(t *testing.T) {
+func TestRow28ICMPErrorIn(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		for name, p := range fam.conversations() {
 			t.Run(name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestICMPErrorIn(t *testing.T) {
 }
 
 // The quote may end 8 bytes into the transport header (RFC 792).
-func TestICMPErrorShortQuote(t *testing.T) {
+func TestRow28ShortQuote(t *testing.T) {
 	r := newRig(t, 0)
 	p := tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0)
 	r.shove(p, v4.lan2, v4.pin1())
@@ -114,7 +114,7 @@ func TestICMPErrorShortQuote(t *testing.T) {
 }
 
 // RFC 5508 REQ-5: a LAN host's error about what came in leaves as ours.
-func TestICMPErrorOut(t *testing.T) {
+func TestRow29ICMPErrorOut(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		for name, p := range fam.conversations() {
 			t.Run(name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func (r *rig) flowOf(p pkt) (found Flow) {
 	return found
 }
 
-func TestICMPErrorRefused(t *testing.T) {
+func TestRow28ICMPErrorRefused(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		_, sent := r.mustOut(udp(fam.lan1, 5000, fam.remote1, 443), fam.pin1())

@@ -67,6 +67,9 @@ func (t *Table) enter(f *Flow, e *entry, v *packet.View) packet.Reason {
 		return packet.FlowTableFull
 	}
 	e.started, e.touched = t.now, t.now
+	if e.proto == packet.TCP {
+		e.tcp.spoke = uint16(t.now)
+	}
 	t.copy(f, e)
 	e.count(e.opener(), v.Len)
 	t.insert(e)

@@ -61,7 +61,7 @@ func TestPortSetAgainstSlow(t *testing.T) {
 }
 
 // RFC 4787 REQ-3, 3a and 4: parity and range, as long as they last.
-func TestPortParityAndRange(t *testing.T) {
+func TestRow04ParityAndRange(t *testing.T) {
 	for _, want := range []uint16{5000, 5001, 500, 501, 65535, 1024, 1, 1023} {
 		var s portTable
 		s.used.set(want)
@@ -74,7 +74,7 @@ func TestPortParityAndRange(t *testing.T) {
 
 // Ports below 1024 are 1023: port 0 is never given, by UDP nor by TCP. When
 // they are used up, the high ones follow.
-func TestLowPorts(t *testing.T) {
+func TestRow03LowPorts(t *testing.T) {
 	for _, p := range []pkt{udp(v4.lan1, 700, v4.remote1, 443), tcp(v4.lan1, 700, v4.remote1, 443, syn, 1, 0)} {
 		r := newRig(t, 0)
 		b := p.bytes()
@@ -119,7 +119,7 @@ func (r *rig) fill(n int) map[uint16]bool {
 }
 
 // An address carries 64,512 UDP mappings and refuses none while a port is free.
-func TestUDPPortExhaustion(t *testing.T) {
+func TestRow03NoOverloading(t *testing.T) {
 	r := newRig(t, 0)
 	r.fill(64512)
 	if _, _, got := r.out(udp(v4.lan1, 7000, v4.remote2, 443), v4.pin1()); got != packet.NoFreePort {
@@ -145,7 +145,7 @@ func TestUDPPortExhaustion(t *testing.T) {
 // TCP finds the last port towards one remote end, and then says so; towards
 // another remote end all ports are free. The search cannot take the processor:
 // it has a budget for each tick.
-func TestTCPPortExhaustion(t *testing.T) {
+func TestRow21NoOverloading(t *testing.T) {
 	r := newRig(t, 0)
 	b := tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0).bytes()
 	v := decode(t, b)

@@ -124,7 +124,7 @@ func TestRestIsBounded(t *testing.T) {
 
 // Ports of forwards and of our own sockets go to no flow, and no flow that has
 // one loses it.
-func TestReservedPorts(t *testing.T) {
+func TestRow03ReservedPorts(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		flows := map[uint8]func(lan, remote packet.Addr, port uint16) pkt{

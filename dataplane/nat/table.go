@@ -186,7 +186,7 @@ func (t *Table) place(e *entry) uint32 {
 	t.byNear.add(i, t.nearHash(at))
 	t.byFar.add(i, t.farHash(at))
 	b := &t.bindings.list[at.binding()]
-	t.hosts.add(b.near, at, at.started)
+	t.hosts.add(b.near, at, t.now)
 	if at.is(tagMapped) {
 		t.link(i)
 	}

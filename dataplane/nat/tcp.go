@@ -88,7 +88,7 @@ func windowScale(o []byte) uint8 {
 
 // opened starts tracking with the SYN of side dir.
 func (k *tracking) opened(dir int, s *segment) {
-	*k = tracking{scale: noScale | noScale<<4}
+	*k = tracking{scale: noScale | noScale<<4, spoke: k.spoke}
 	k.end[dir], k.ack[1-dir] = s.seq+s.len, s.seq+1 // data in a SYN need not be taken (RFC 7413)
 	k.window[dir] = s.window
 	k.setScale(dir, s.scale)
@@ -112,7 +112,7 @@ func (k *tracking) setScale(dir int, scale uint8) {
 
 // picked starts tracking in the middle, with an ACK of the LAN host.
 func (k *tracking) picked(s *segment) {
-	*k = tracking{scale: pickedScale | pickedScale<<4, marks: heard}
+	*k = tracking{scale: pickedScale | pickedScale<<4, marks: heard, spoke: k.spoke}
 	k.end[out], k.ack[in] = s.seq+s.len, s.seq
 	k.end[in], k.ack[out] = s.ack, s.ack
 	k.window[out], k.window[in] = s.window, ^uint16(0)
@@ -131,9 +131,9 @@ func (e *entry) resumed() {
 
 // found ends that, with an ACK of the near side.
 func (k *tracking) found(s *segment) {
-	marks, spoke := k.marks&fins, k.spoke
+	marks := k.marks & fins
 	k.picked(s)
-	k.marks, k.spoke = k.marks|marks, spoke
+	k.marks |= marks
 }
 
 // room returns the window that side dir last advertised, in bytes, never less

@@ -38,7 +38,7 @@ func after(steps ...step) []step { return append(append([]step(nil), handshake..
 // far is a distance that no window of 64 KiB reaches.
 var far uint32 = 1 << 20
 
-func TestTCPStates(t *testing.T) {
+func TestRow16TCPStates(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []step
@@ -214,7 +214,7 @@ func (r *rig) only() (f Flow) {
 }
 
 // What answers something that was never seen cannot start a flow.
-func TestTCPCannotStart(t *testing.T) {
+func TestRow17TCPFiltering(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		for _, flags := range []uint8{syn | ack, rst, rst | ack, fin | ack} {
 			r := newRig(t, 0)
@@ -243,7 +243,7 @@ func TestTCPCannotStart(t *testing.T) {
 }
 
 // A SYN where the old connection is over starts a new one, by today's policy.
-func TestTCPReopens(t *testing.T) {
+func TestRow35Reopens(t *testing.T) {
 	for name, steps := range map[string][]step{
 		"closing": after(
 			step{out, fin | ack, 1001, 9001, 0, packet.OK, TCPClosing},
@@ -264,7 +264,7 @@ func TestTCPReopens(t *testing.T) {
 }
 
 // The port depends on the remote end, and is shared where that differs.
-func TestTCPEndpointDependentMapping(t *testing.T) {
+func TestRow15EndpointDependentMapping(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		r.mustOut(tcp(fam.lan1, 5001, fam.remote1, 443, syn, 1, 0), fam.pin1())
@@ -286,7 +286,7 @@ func TestTCPEndpointDependentMapping(t *testing.T) {
 }
 
 // The window scale of both SYNs counts, and only when both have it.
-func TestTCPWindowScale(t *testing.T) {
+func TestRow35WindowScale(t *testing.T) {
 	option := func(shift uint8) []byte { return []byte{1, 3, 3, shift} }
 	for _, c := range []struct {
 		name     string
@@ -318,7 +318,7 @@ func TestTCPWindowScale(t *testing.T) {
 	}
 }
 
-func TestTCPTimers(t *testing.T) {
+func TestRow19TCPTimers(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		steps []step
@@ -346,7 +346,7 @@ func TestTCPTimers(t *testing.T) {
 }
 
 // Data from the remote end alone, and repeated RST or FIN, keep nothing alive.
-func TestTCPInboundDoesNotRefresh(t *testing.T) {
+func TestRow39InboundAndResetsDoNotRefresh(t *testing.T) {
 	r := newRig(t, 0)
 	play(r, v4, handshake)
 	r.now += 7000

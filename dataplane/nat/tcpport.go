@@ -8,7 +8,7 @@ const probesPerTick = 1 << 18
 
 // patience is how many random ports of each kind are tried, in two rounds,
 // before all are looked at one after another. Few at first: parity is a wish,
-// not worth a long search (RFC 7857, 7). Random ones: taken ports lie in heaps.
+// not worth a long search (RFC 7857, 8). Random ones: taken ports lie in heaps.
 var patience = [...]int{64, 2048}
 
 // tcpPort finds a port at which e differs from every other flow: any port that

@@ -37,7 +37,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 	}
 	switch e.state {
 	case TCPClosing, TCPReset:
-		return dir == out || e.is(tagIn) && int32(s.seq-e.tcp.end[in]) > 0
+		return dir == out || e.is(tagIn) && (e.tcp.is(lost) || int32(s.seq-e.tcp.end[in]) > 0)
 	case TCPPicked, TCPDirect:
 		return dir == out
 	}
@@ -45,7 +45,7 @@ func (e *entry) reopens(s *segment, dir int) bool {
 }
 
 // tcpOut follows a segment from the near side. Every one passes, but a RST does
-// not keep the flow alive (RFC 7857, 10).
+// not keep the flow alive (RFC 7857, 7.1).
 func (t *Table) tcpOut(i uint32, s *segment) {
 	e := t.flows.at(i)
 	k := &e.tcp

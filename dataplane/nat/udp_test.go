@@ -38,7 +38,7 @@ func TestUDPRoundTrip(t *testing.T) {
 }
 
 // RFC 4787 REQ-1: one external port towards everyone. REQ-3: nobody else's.
-func TestUDPEndpointIndependentMapping(t *testing.T) {
+func TestRow01EndpointIndependentMapping(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		r.mustOut(udp(fam.lan1, 5000, fam.remote1, 443), fam.pin1())
@@ -71,7 +71,7 @@ func TestUDPEndpointIndependentMapping(t *testing.T) {
 }
 
 // A mapping lives as long as the last of its flows.
-func TestUDPMappingOutlivesFlow(t *testing.T) {
+func TestRow01MappingOutlivesFlow(t *testing.T) {
 	r := newRig(t, 0)
 	r.mustOut(udp(v4.lan1, 5000, v4.remote1, 443), v4.pin1())
 	f, _ := r.mustOut(udp(v4.lan2, 5000, v4.remote1, 443), v4.pin1())
@@ -88,7 +88,7 @@ func TestUDPMappingOutlivesFlow(t *testing.T) {
 }
 
 // Filtering is by address, port and tunnel.
-func TestUDPFiltering(t *testing.T) {
+func TestRow08Filtering(t *testing.T) {
 	bothFamilies(t, func(t *testing.T, fam family) {
 		r := newRig(t, 0)
 		r.mustOut(udp(fam.lan1, 5000, fam.remote1, 443), fam.pin1())
@@ -111,7 +111,7 @@ func TestUDPFiltering(t *testing.T) {
 }
 
 // RFC 4787 REQ-5 and REQ-6: only the LAN keeps a flow alive.
-func TestUDPTimers(t *testing.T) {
+func TestRow05UDPTimers(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		port     uint16

@@ -6,31 +6,48 @@ import (
 	"turnout/classifier/packet"
 )
 
-// Seeds returns packets of a conversation to mutate: good ones of many shapes,
-// and those of every case, the large ones apart.
-func Seeds(t Talk) (pkts [][]byte) {
-	stamps := []byte{1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8}
-	begin := []byte{2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 1, 1}
-	for _, t := range []Talk{t, t.six()} {
-		pkts = append(pkts, t.Sound(data(24))...)
-		pkts = append(pkts, t.tcp(packet.ACK, stamps, data(24)), t.tcp(packet.SYN, begin, nil))
-		for range 4 { // which may merge
-			pkts = append(pkts, t.tcp(packet.ACK, stamps, data(100)))
-			t.Seq += 100
-		}
-		pkts = append(pkts, t.exceeded(t.back().tcp(packet.ACK, stamps, data(24))))
+// Seeds returns what makes packets of a conversation to mutate: good ones of
+// many shapes, then those of every case, the large ones apart.
+func Seeds() (seeds []func(Talk) []byte) {
+	for _, shape := range shapes {
+		seeds = append(seeds, shape, func(t Talk) []byte { return shape(t.six()) })
+	}
+	for n := range uint32(4) { // which may merge
+		seeds = append(seeds, func(t Talk) []byte {
+			t.Seq += 100 * n
+			return edit(t.tcp(packet.ACK, stamps, data(100)), 6, 0x40)
+		})
 	}
 	for _, c := range append(Cases(), Datagrams()...) {
+		pkts := c.make(example)
 		if c.Class == 28 {
-			continue
+			pkts = nil
 		}
-		for _, b := range c.Packets(t) {
+		for i, b := range pkts {
 			if len(b) <= 1600 {
-				pkts = append(pkts, b)
+				seeds = append(seeds, func(t Talk) []byte { return c.make(t)[i] })
 			}
 		}
 	}
-	return pkts
+	return seeds
+}
+
+// Options of TCP as they are: in the middle of a connection, and in a SYN.
+var (
+	stamps = []byte{1, 1, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8}
+	begin  = []byte{2, 4, 5, 180, 1, 3, 3, 7, 4, 2, 1, 1}
+)
+
+var shapes = []func(Talk) []byte{
+	func(t Talk) []byte { return t.udp(data(24)) },
+	func(t Talk) []byte { return t.tcp(packet.ACK, nil, data(24)) },
+	func(t Talk) []byte { return t.echo(data(24)) },
+	func(t Talk) []byte { return t.tcp(packet.ACK, stamps, data(24)) },
+	func(t Talk) []byte { return t.tcp(packet.SYN, begin, nil) },
+	func(t Talk) []byte { return t.exceeded(t.back().tcp(packet.ACK, stamps, data(24))) },
+	func(t Talk) []byte { return t.exceeded(t.back().echo(data(24))) },
+	func(t Talk) []byte { return t.udp(data(1421 - 28)) }, // a byte more than many tunnels take
+	func(t Talk) []byte { return t.tcp(packet.ACK, nil, data(1421-40)) },
 }
 
 // bounds are numbers at which code goes wrong.
@@ -42,16 +59,16 @@ var protocols = []byte{0, 1, 2, 4, 6, 17, 41, 43, 44, 47, 50, 51, 58, 59, 60, 13
 // Mutate makes another packet of pkt, in dst if it has room: up to four changes
 // of the kinds that find faults in decoders, and checksums that are true again
 // three times in four, so that more is looked at than those. What it does
-// depends on the numbers of next alone.
+// depends on the numbers of next alone; zeros leave the packet as it is.
 func Mutate(dst, pkt []byte, next func() uint32) []byte {
 	b := append(dst[:0], pkt...)
 	n := func(below int) int { return int(uint64(next()) * uint64(below) >> 32) }
-	for range 1 + n(4) {
+	for range n(5) {
 		if len(b) == 0 {
 			break
 		}
 		head := min(len(b), 80)
-		switch n(10) {
+		switch n(11) {
 		case 0:
 			b[n(head)] = byte(next())
 		case 1:
@@ -84,7 +101,10 @@ func Mutate(dst, pkt []byte, next func() uint32) []byte {
 			if len(b) >= 8 {
 				binary.BigEndian.PutUint16(b[6:], uint16(n(8))<<13|bounds[n(len(bounds))]&0x1fff)
 			}
-		case 9: // an extension header, or eight bytes of anything, in between
+		case 9: // addresses, ports, headers in place of others
+			from, to := n(len(b))&^3, n(head)&^3
+			copy(b[to:min(to+4<<n(3), len(b))], b[from:])
+		case 10: // an extension header, or eight bytes of anything, in between
 			if at := 20 + n(2)*20; at <= len(b) && len(b) < 2000 {
 				b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 				copy(b[at+8:], b[at:len(b)-8])

@@ -33,6 +33,6 @@ func (s *Server) Hop() error {
 	if err := s.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
 		return err
 	}
-	_, err := s.Feed("table ip hop { chain post { type nat hook postrouting priority srcnat; oifname eth0 masquerade; } }\n", "nft", "-f", "-")
+	_, err := s.Feed("table ip hop { chain post { type nat hook postrouting priority srcnat; oifname eth0 masquerade; }; };\n", "nft", "-f", "-")
 	return err
 }

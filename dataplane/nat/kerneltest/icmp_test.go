@@ -44,7 +44,7 @@ func (p *player) errorType() (typ, code uint8, rest uint16) {
 	case 1:
 		return badParameter, 0, 0
 	case 2:
-		return unreachable, 4, 1280
+		return unreachable, 4, 68
 	}
 	return unreachable, pick(p.rng, []uint8{0, 1, 3, 13}), 0
 }
@@ -53,6 +53,9 @@ func (p *player) errorType() (typ, code uint8, rest uint16) {
 // them, and sometimes not true.
 func (p *player) quoting(e *event, w ip, typ, code uint8, rest uint16, about func(of int) []byte) {
 	p.dress(&w)
+	if code == 4 && len(about(near)) <= int(rest) {
+		code, rest = 1, 0 // a packet that fits needs no fragments, see docs/malformed.md
+	}
 	size := pick(p.rng, []int{8, 16, 18, 20, 28, 528, 528})
 	lie := p.rng.IntN(12)
 	if e.sound = e.kind == "ICMP error" && lie > 3; e.kind == "ICMP error" {

@@ -109,7 +109,7 @@ func (o *ours) route(from int, b []byte, v *packet.View) packet.Reason {
 		if r != packet.OK {
 			return r
 		}
-		f.RewriteIn(b, v)
+		f.RewriteIn(b, v, false)
 	} else {
 		f, ok := o.table.Out(b, v, nat.LAN, now)
 		if !ok {
