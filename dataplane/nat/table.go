@@ -10,7 +10,7 @@ import (
 // Options of a Table.
 type Options struct {
 	// MaxFlows bounds the table; 0 means 262,144. Memory is taken as flows
-	// come, about 130 bytes each, and kept. At most 16,777,215.
+	// come, about 126 bytes each, 160 of IPv6, and kept. At most 8,388,607.
 	MaxFlows int
 	// MaxPerHost bounds the flows of one near host; 0 means a quarter of
 	// MaxFlows, but 65,536 where the table holds as many.
