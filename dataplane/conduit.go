@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"turnout/classifier/packet"
+	"turnout/dataplane/fragment"
 	"turnout/dataplane/segment"
 )
 
@@ -300,8 +301,15 @@ func (t *Tunnel) toConduitInPieces(b []byte) (mine bool) {
 	if open == nil || t.conduitOf(*open, &t.in.view) == nil {
 		return false
 	}
-	whole, ok := t.in.pieces.Add(b, &t.in.view, uint32(t.engine.now()))
-	if !ok {
+	if t.in.pieces == nil {
+		t.in.pieces = fragment.NewReassembler()
+	}
+	whole, f := t.in.pieces.Add(b, &t.in.view, uint32(t.engine.now()))
+	t.lost(f.Reason, f.Lost)
+	if f.Action == fragment.Drop {
+		t.drop(f.Reason)
+	}
+	if f.Action != fragment.Pass {
 		return true
 	}
 	why := t.in.view.Decode(whole)

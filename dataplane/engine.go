@@ -116,9 +116,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-second.C:
 			e.tick.Store(uint32(Now()))
 			e.flows.Expire(e.now())
-			held := e.fragments.Expire(uint32(e.now()))
-			e.Dropped[packet.FragmentUnknown].Add(held.Unknown)
-			e.Dropped[packet.FragmentOverlap].Add(held.Overlap)
+			e.Dropped.lost(packet.FragmentUnknown, e.fragments.Expire(uint32(e.now())))
 		}
 	}
 }
