@@ -42,6 +42,8 @@ func (f *modelFlow) reopens(dir int, seq uint32) bool {
 		return dir == out || f.in && (f.lost || int32(seq-f.next[in]) > 0)
 	case TCPPicked, TCPDirect:
 		return dir == out
+	case TCPAnswered, TCPUp: // the model's later SYNs are all far off
+		return dir == out
 	}
 	return false
 }

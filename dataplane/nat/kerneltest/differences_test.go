@@ -45,7 +45,6 @@ var differences = []difference{
 	{"source-quench", kernel, fromWAN, []string{"source quench"}, nil},
 	{"icmp-queries", kernel, fromLAN, []string{"timestamp request"}, nil},
 	{"pptp", turn, fromEither, []string{"GRE of PPTP"}, nil},
-	{"begun-anew", kernel, fromWAN, []string{"refusal", "RST", "RST nearly right"}, func(f *flow) bool { return f.tcp.over }},
 }
 
 // others are differences between two packets that have passed.
