@@ -48,10 +48,13 @@ fuzz:
 		done; done
 
 # The namespace tests again and again, each time with other seeds, and with
-# transfers of 1 GiB each way; then the classifier's differential tests in full.
+# transfers of 1 GiB each way; then the differential tests in full, of the
+# classifier and of the NAT against the kernel's, and the mutations of packets.
 soak: deps
 	TURNOUT_BULK=1GiB $(GO) test -timeout 0 -count $(SOAK) ./tests/...
 	TURNOUT_CHECKS=2000000 $(GO) test -v -timeout 0 -run Differential ./classifier
+	TURNOUT_KERNEL_EVENTS=200000 $(GO) test -count=1 -v -timeout 0 ./dataplane/nat/kerneltest
+	TURNOUT_MUTATIONS=100000000 $(GO) test -v -timeout 0 -run TestMutated ./classifier/packet
 
 # Plants faults in the classifier and sees that its tests find each.
 mutate:

@@ -52,11 +52,17 @@ const (
 	ByRoute
 	ByAllowedIPs
 	ByDefault
+
+	// Beside the policy: a port forward, and what a tunnel's far hosts may
+	// start. No Entry has these; flows do.
+	ByForward
+	ByAccept
 )
 
-// String returns "rule", "route", "allowed-ips" or "default".
+// String returns "rule", "route", "allowed-ips", "default", "forward" or
+// "accept".
 func (b By) String() string {
-	return [...]string{"rule", "route", "allowed-ips", "default"}[b]
+	return [...]string{"rule", "route", "allowed-ips", "default", "forward", "accept"}[b]
 }
 
 // Pos is where a line of the configuration stands.

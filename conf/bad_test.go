@@ -3,7 +3,6 @@ package conf
 import (
 	"errors"
 	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,7 +22,7 @@ func TestBadConfigurations(t *testing.T) {
 		}
 		files = append(files, list...)
 	}
-	if len(files) < 35 {
+	if len(files) < 50 {
 		t.Fatalf("only %d bad configurations", len(files))
 	}
 	for _, file := range files {
@@ -34,19 +33,7 @@ func TestBadConfigurations(t *testing.T) {
 				t.Fatalf("Load returned %v, not Problems", err)
 			}
 			got := err.Error() + "\n"
-			golden := file + ".golden"
-			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("errors are\n%swant\n%s", got, want)
-			}
+			compare(t, file+".golden", got)
 			for text := range strings.Lines(got) {
 				where, what, ok := strings.Cut(text, ": ")
 				if !ok || what == "" || where == "" {

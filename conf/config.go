@@ -16,6 +16,8 @@ type Config struct {
 	Hooks    Hooks
 	Tunnels  []Tunnel // in listed order
 	Groups   []Group
+	Forwards []Forward // in listed order
+	Limits   Limits
 	Policy   *classifier.Policy // Exits: direct, drop, reject, then Tunnels, then Groups, each in order
 	Warnings []Problem
 }
@@ -67,6 +69,9 @@ type Tunnel struct {
 	DNSSearch  []string
 	NAT        NATMode
 	Peers      []Peer
+	Accept     []Accept // what far hosts may start; empty: nothing
+	FullCone   bool     // any far host may answer to a mapping (RFC 4787, endpoint-independent filtering)
+	Via        int      // index in Config.Tunnels of the tunnel that carries this one; -1: the uplink
 	// Widened says that the device carries every destination of IPv4, IPv6,
 	// more than its one peer's AllowedIPs say, because policy may name it.
 	Widened4, Widened6 bool
@@ -90,4 +95,36 @@ type Group struct {
 	Pos     classifier.Pos
 	Mode    string // "failover", "balance" or "fastest"
 	Members []string
+}
+
+// Forward is a [[forward]]: conversations with one address and port are sent on
+// to another.
+type Forward struct {
+	Name    string // may be empty
+	Pos     classifier.Pos
+	Text    string               // the whole table as written, on one line
+	Tunnel  int                  // index in Config.Tunnels
+	FromLAN bool                 // LAN hosts connect to the gateway's LAN address; else far hosts to the tunnel's own
+	Protos  []uint8              // TCP, UDP: at least one
+	Ports   classifier.PortRange // listened to
+	To      netip.Addr           // IPv4
+	ToPort  uint16               // for Ports.Lo; those above follow one to one, up to 65535
+}
+
+// Accept says which conversations a tunnel's far hosts may start.
+type Accept struct {
+	Pos        classifier.Pos
+	Text       string       // the item as written, on one line
+	From       netip.Prefix // IPv4, within the AllowedIPs
+	To         netip.Prefix // IPv4; invalid: the whole LAN
+	Protos     []uint8      // empty: any. Ports without a protocol have TCP and UDP here
+	Ports      []classifier.PortRange
+	Masquerade bool // the LAN host sees the gateway's LAN address
+}
+
+// Limits bound the flow table.
+type Limits struct {
+	Flows           int // in all, from 1024 to 16777215
+	FlowsPerHost    int // of one LAN host, from 1 to Flows
+	NewFlowsPerHost int // per second, of one LAN host; 0: no limit
 }

@@ -9,8 +9,10 @@
 // The order is: decode loosely (index.go, table.go), put wg-quick files and
 // inline tunnels into one form (section.go), split files into tunnels
 // (split.go), check each value (tunnel.go, peer.go, values.go, rules.go,
-// groups.go, host.go), build the policy (policy.go), widen tunnels
-// (widen.go, coverage.go), warn (warn.go). Sets are read before rules (sets.go).
+// groups.go, host.go, limits.go), build the policy (policy.go), chain tunnels
+// (chain.go), place forwards (forward.go, listener.go) and what tunnels accept
+// (accept.go), widen tunnels (widen.go, coverage.go), warn (warn.go). Sets are
+// read before rules (sets.go).
 //
 // Load touches nothing but the files that the configuration names; it looks at
 // no interface and resolves no name. Only with ForUp does it run

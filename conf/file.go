@@ -22,6 +22,8 @@ const (
 	maxKeyFile    = 4 << 10  // bytes of a key file or of a command's output
 	maxTunnels    = 1024
 	maxGroups     = 1024
+	maxForwards   = 4096
+	maxAccepts    = 256 // of one tunnel
 	commandTime   = 10 * time.Second
 	othersMayRead = 0o044
 )

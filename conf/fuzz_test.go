@@ -24,6 +24,16 @@ func seeds(f *testing.F) {
 			f.Add(data, filepath.Ext(path) == ".conf")
 		}
 	}
+	for _, text := range []string{
+		"[[tunnel]]\nconfig = \"x.conf\"\nfull_cone = true\naccept = [\"0.0.0.0/0\", {from = \"10.0.0.0/8\", to = \"192.168.77.0/24\", ports = 22, nat = \"masquerade\"}]",
+		"[[tunnel]]\nconfig = \"x.conf\"\n[[tunnel.accept]]\nfrom = \"10.0.0.0/8\"\nproto = \"icmp\"",
+		"[[tunnel]]\nname = \"a\"\nconfig = \"x.conf\"\nvia = \"b\"\n[[tunnel]]\nname = \"b\"\nconfig = \"x.conf\"",
+		"[[tunnel]]\nname = \"a\"\nconfig = \"x.conf\"\nvia = \"b\"\n[[tunnel]]\nname = \"b\"\nconfig = \"x.conf\"\nvia = \"a\"",
+		"[limits]\nflows = 5000\n[[tunnel]]\nconfig = \"x.conf\"\n[[forward]]\ntunnel = \"x\"\nport = \"80-90\"\nto = \"192.168.77.2:65525\"",
+		"forward = [{tunnel = \"x\", port = 1, to = \"10.0.0.1\", listen = \"lan\"}]\ntunnel = [{config = \"x.conf\"}]",
+	} {
+		f.Add([]byte(text), false)
+	}
 }
 
 // Whatever the text, Load gives a policy that compiles or errors that say
@@ -43,6 +53,7 @@ func FuzzLoad(f *testing.F) {
 			if _, err := classifier.Compile(c.Policy); err != nil {
 				t.Errorf("the policy does not compile: %v", err)
 			}
+			sound(t, c)
 			return
 		}
 		for _, p := range err.(Problems) {
@@ -51,6 +62,32 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// sound checks what every valid configuration promises.
+func sound(t *testing.T, c *Config) {
+	for i := range c.Tunnels {
+		hops := 0
+		for n := c.Tunnels[i].Via; n >= 0; n = c.Tunnels[n].Via {
+			if hops++; hops > len(c.Tunnels) {
+				t.Fatalf("tunnel %d goes in a circle", i)
+			}
+		}
+		for _, a := range c.Tunnels[i].Accept {
+			if !a.From.Addr().Is4() || a.To.IsValid() && !a.To.Addr().Is4() || a.Text == "" || a.Pos.Line == 0 {
+				t.Errorf("accept %+v", a)
+			}
+		}
+	}
+	for _, f := range c.Forwards {
+		last := int(f.ToPort) + int(f.Ports.Hi) - int(f.Ports.Lo)
+		if f.Tunnel >= len(c.Tunnels) || len(f.Protos) == 0 || f.Ports.Lo == 0 || f.Ports.Hi < f.Ports.Lo || f.ToPort == 0 || last > 65535 || !f.To.Is4() {
+			t.Errorf("forward %+v", f)
+		}
+	}
+	if m := c.Limits; m.Flows < minFlows || m.FlowsPerHost < 1 || m.FlowsPerHost > m.Flows || m.NewFlowsPerHost < 0 {
+		t.Errorf("limits %+v", m)
+	}
 }
 
 // The index survives every text, and says nothing about places outside it.

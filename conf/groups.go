@@ -128,6 +128,29 @@ func (x *exits) names(first classifier.ExitID) string {
 	return someOf(parts)
 }
 
+// tunnelNamed looks up the tunnel that a setting names, and gives its index in
+// Config.Tunnels.
+func (l *loader) tunnelNamed(x *exits, s setting) (int, bool) {
+	id, known := x.ids[s.text]
+	if known && x.list[id].Kind == classifier.KindTunnel {
+		return int(id - classifier.FirstNamed), true
+	}
+	var names []string
+	for _, e := range x.list {
+		if e.Kind == classifier.KindTunnel && e.Name != "" {
+			names = append(names, e.Name)
+		}
+	}
+	what := "no tunnel"
+	if known && id < classifier.FirstNamed {
+		what = "an exit without a tunnel"
+	} else if known {
+		what = "a group, not a tunnel"
+	}
+	l.failf(s.pos, "%s = %s is %s; there are %s", s.key, show(s.text), what, someOf(names))
+	return 0, false
+}
+
 // someOf lists names for a message, the first dozen.
 func someOf(names []string) string {
 	const many = 12

@@ -81,6 +81,8 @@ func TestAbsurd(t *testing.T) {
 	for _, c := range []struct{ about, name, text, want string }{
 		{"tunnels", "a.toml", tunnels.String(), "1025 tunnels; up to 1024 are allowed"},
 		{"groups", "a.toml", groups.String(), "1025 groups; up to 1024 are allowed"},
+		{"forwards", "a.toml", tunnelText("t", `"0.0.0.0/0"`, "") + many(maxForwards+1, "[[forward]]\n"), "a.toml:10: 4097 forwards; up to 4096 are allowed"},
+		{"accept", "a.toml", tunnelText("t", `"0.0.0.0/0"`, "accept = ["+many(maxAccepts+1, `"10.0.0.0/8",`)+"]"), "a.toml:5: accept has 257 items; up to 256 are allowed"},
 		{"nesting", "a.toml", "a = " + many(1_000_000, "["), "nested deeper"},
 		{"inline nesting", "a.toml", "a = " + many(1_000_000, "{a="), "nested deeper"},
 		{"dots", "a.toml", many(1_000_000, "a.") + "a = 1", "nested deeper"},
@@ -148,5 +150,19 @@ func TestManyRules(t *testing.T) {
 	last := cfg.Policy.Entries[n-1]
 	if want := (classifier.Pos{File: "t.toml", Line: 10 + 5*(n-1)}); last.Pos != want || len(cfg.Policy.Entries) != n+1 {
 		t.Errorf("the last rule is at %v of %d entries, want %v", last.Pos, len(cfg.Policy.Entries), want)
+	}
+}
+
+// As many forwards as are allowed load soon.
+func TestManyForwards(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(tunnelText("a", `"0.0.0.0/0"`, ""))
+	for i := range maxForwards {
+		fmt.Fprintf(&b, "[[forward]]\ntunnel = \"a\"\nport = %d\nto = \"10.1.1.1\"\n", i+1)
+	}
+	start := time.Now()
+	cfg := loadText(t, "t.toml", b.String())
+	if d := time.Since(start); d > 10*time.Second || len(cfg.Forwards) != maxForwards {
+		t.Errorf("loading %d forwards took %s", len(cfg.Forwards), d)
 	}
 }

@@ -47,7 +47,7 @@ type loader struct {
 
 func (l *loader) load(path string) (*Config, error) {
 	l.main = path
-	d := &draft{cfg: &Config{File: path, Host: defaultHost()}}
+	d := &draft{cfg: &Config{File: path, Host: defaultHost(), Limits: defaultLimits()}}
 	if data, mode, ok := l.open(classifier.Pos{File: path}, path); ok {
 		if isWGQuick(path, data) {
 			d.add(l.quickFile(path, data, mode, tunnelOptions{}))

@@ -20,6 +20,9 @@ func (l *loader) finish(d *draft) {
 	}
 	p.Entries = append(p.Entries, l.defaults(x, d)...)
 	p.Exits = x.list
+	l.chains(x, d)
+	l.placeForwards(x, d)
+	l.placeAccepts(d)
 	l.widen(d, p)
 	l.sharedPorts(d.cfg)
 	if len(l.errs) > 0 {

@@ -52,6 +52,9 @@ func (r *report) failf(pos classifier.Pos, format string, args ...any) {
 	r.errs = append(r.errs, Problem{pos, line(format, args...)})
 }
 
+// failures counts the errors so far.
+func (r *report) failures() int { return len(r.errs) + r.dropped }
+
 // warnf notes what is legal but worth saying.
 func (r *report) warnf(pos classifier.Pos, format string, args ...any) {
 	if len(r.warns) < maxProblems {

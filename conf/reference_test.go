@@ -38,6 +38,12 @@ func TestReference(t *testing.T) {
 		if cfg.Host != defaultHost() {
 			t.Errorf("[host] is %+v, the defaults are %+v", cfg.Host, defaultHost())
 		}
+		if cfg.Limits != defaultLimits() {
+			t.Errorf("[limits] is %+v, the defaults are %+v", cfg.Limits, defaultLimits())
+		}
+		if len(cfg.Forwards) != 2 || len(cfg.Tunnels[1].Accept) != 2 || !cfg.Tunnels[0].FullCone || cfg.Tunnels[3].Via != 0 {
+			t.Errorf("the reference gives %+v, forwards %+v", cfg.Tunnels, cfg.Forwards)
+		}
 		if len(cfg.Tunnels) != 4 || len(cfg.Groups) != 1 || len(cfg.Hooks.PostUp) != 1 || cfg.Tunnels[1].Peers[0].Name != "gate" {
 			t.Errorf("the reference gives %+v", cfg)
 		}
@@ -47,7 +53,8 @@ func TestReference(t *testing.T) {
 	}
 	keys := strings.Fields("default lan interfaces prefixes local uplink host tun mark mark_mask direct_mark direct_mark_mask table priority adjust_firewall " +
 		"hooks pre_up post_up pre_down post_down name config nat route_allowed_ips private_key_file private_key_command preshared_key_file " +
-		"mode members set prefixes file from to not_from not_to proto ports from_ports dscp via")
+		"mode members set prefixes file from to not_from not_to proto ports from_ports dscp via " +
+		"limits flows flows_per_host new_flows_per_host full_cone accept forward tunnel listen port")
 	for _, k := range slices.Concat(wgquick.Interface, wgquick.Peer) {
 		keys = append(keys, k.Snake)
 	}

@@ -26,7 +26,7 @@ func (l *loader) rules(t *table, d *draft) {
 // rule reads a [[rule]], but for its exit, which has still to be looked up.
 // Its text is all its lines, joined by "; ".
 func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
-	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: ruleText(t)}
+	e := classifier.Entry{By: classifier.ByRule, Pos: t.at, Text: tableText(t)}
 	if s, ok := t.one("name"); ok {
 		if err := checkLabel(s.text); err != nil {
 			l.failf(s.pos, "name = %s; %v", show(s.text), err)
@@ -38,8 +38,7 @@ func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
 	e.NotFrom, e.NotFromSets = l.addresses(t, "not_from", known)
 	e.NotTo, e.NotToSets = l.addresses(t, "not_to", known)
 	kinds := known.families(e.To, e.ToSets) & known.families(e.From, e.FromSets)
-	hasProto := t.has("proto")
-	e.Protos = l.protos(t, kinds)
+	e.Protos = l.protos(t, func(word string) ([]uint8, error) { return parseProto(word, kinds) })
 	e.FromPorts = l.ports(t, "from_ports")
 	e.Ports = l.ports(t, "ports")
 	e.DSCP = l.dscp(t)
@@ -55,23 +54,21 @@ func (l *loader) rule(t *table, known *sets) (classifier.Entry, setting) {
 		l.failf(t.at, "from and to are of different families; no packet has IPv4 and IPv6 at once")
 	}
 	if len(e.Ports)+len(e.FromPorts) > 0 {
-		portProtos(l, t, &e, hasProto)
+		e.Protos = l.portProtos(t, e.Protos)
 	}
 	return e, via
 }
 
-// portProtos settles what ports mean for the protocol: without proto TCP and
-// UDP, and nothing that has no ports.
-func portProtos(l *loader, t *table, e *classifier.Entry, hasProto bool) {
-	if len(e.Protos) == 0 && !hasProto {
-		e.Protos = []uint8{protoTCP, protoUDP}
+// portProtos settles what ports mean for the protocols that proto names: without
+// proto TCP and UDP, and nothing that has no ports.
+func (l *loader) portProtos(t *table, named []uint8) []uint8 {
+	if len(named) == 0 && !t.has("proto") {
+		return []uint8{protoTCP, protoUDP}
 	}
-	for _, p := range e.Protos {
-		if p == protoICMP || p == protoICMPv6 {
-			l.failf(t.pos("proto"), "icmp has no ports; name tcp or udp, or leave the ports out")
-			return
-		}
+	if slices.Contains(named, protoICMP) || slices.Contains(named, protoICMPv6) {
+		l.failf(t.pos("proto"), "icmp has no ports; name tcp or udp, or leave the ports out")
 	}
+	return named
 }
 
 // emptyLists refuses a matcher without a value: it would match everything,
@@ -84,8 +81,8 @@ func (l *loader) emptyLists(t *table, keys ...string) {
 	}
 }
 
-// ruleText is the whole rule as written, on one line.
-func ruleText(t *table) string {
+// tableText is a whole [[rule]] or the like as written, on one line.
+func tableText(t *table) string {
 	if t.place == nil {
 		return t.what
 	}
@@ -96,12 +93,12 @@ func ruleText(t *table) string {
 	return t.what + " " + strings.Join(parts, "; ")
 }
 
-// protos reads proto: a word, a comma list or a list.
-func (l *loader) protos(t *table, f family) (out []uint8) {
+// protos reads proto: a word, a comma list or a list. None: any.
+func (l *loader) protos(t *table, parse func(word string) ([]uint8, error)) (out []uint8) {
 	anything := false
 	for _, s := range t.texts("proto") {
 		for word := range strings.SplitSeq(s.text, ",") {
-			list, err := parseProto(strings.TrimSpace(word), f)
+			list, err := parse(strings.TrimSpace(word))
 			if err != nil {
 				l.failf(s.pos, "proto = %s; %v", show(s.text), err)
 				break
@@ -151,6 +148,9 @@ func (l *loader) dscp(t *table) (out []uint8) {
 // prefixList writes prefixes for a message, a few of them.
 func prefixList(list []netip.Prefix) string {
 	const few = 4
+	if len(list) == 0 {
+		return "nothing"
+	}
 	var parts []string
 	for _, p := range list[:min(few, len(list))] {
 		parts = append(parts, p.String())

@@ -65,7 +65,9 @@ peer = [{public_key = %q, preshared_key = %q, routes = ["10.0.0.0/8"]}]
 // A key in any wrong place of either kind of file must not come back in an
 // error or a warning.
 func TestProblemsNeverShowKeys(t *testing.T) {
-	toml := tunnelText("a", `"0.0.0.0/0"`, "") + "[[rule]]\nvia = \"a\"\nto = [\"10.0.0.0/8\"]\n"
+	toml := tunnelText("a", `"0.0.0.0/0"`, "full_cone = true\naccept = \"10.0.0.0/8\"") +
+		strings.Replace(tunnelText("b", `"10.0.0.0/8"`, "via = \"a\"\n[[tunnel.accept]]\nfrom = \"10.0.0.0/8\"\nnat = \"none\""), private, psk, 1) + "[[rule]]\nvia = \"a\"\nto = [\"10.0.0.0/8\"]\n[limits]\nflows = 2000\n" +
+		"[[forward]]\nname = \"x\"\ntunnel = \"a\"\nproto = \"tcp\"\nport = 22\nto = \"192.168.77.2\"\nlisten = \"lan\"\n"
 	conf := ifaceText + "PostUp = true\n" + peerText(server, "0.0.0.0/0", "192.0.2.1:1", "PresharedKey = "+psk, "Route = 10.0.0.0/8")
 	cases := map[string]file{}
 	n := 0
@@ -74,6 +76,9 @@ func TestProblemsNeverShowKeys(t *testing.T) {
 		cases[fmt.Sprintf("%03d%s", n, ext)] = file{text: text}
 	}
 	for ext, text := range map[string]string{".toml": toml, ".conf": conf} {
+		if _, err := memory(ForUp, map[string]file{"whole" + ext: {text: text}}).load("whole" + ext); err != nil {
+			t.Fatal(err)
+		}
 		lines := strings.Split(text, "\n")
 		for i := range lines {
 			for _, with := range []string{psk, "x " + psk, psk[:43], psk + psk, `"` + psk, `"""` + psk, "'" + psk, "= " + psk, "key: " + psk, "private_key = " + psk, "PrivateKey" + psk} {

@@ -48,8 +48,17 @@ type rawTunnel struct {
 	pos          classifier.Pos
 	iface        section
 	peers        []section
-	nat          NATMode
 	routeAllowed bool // its AllowedIPs take part in the policy
+	extras
+}
+
+// extras are the keys of a [[tunnel]] that no wg-quick file has. The tunnels
+// that one file becomes have them all.
+type extras struct {
+	nat      NATMode
+	accept   []*rawAccept // shared by the tunnels of one file
+	fullCone bool
+	via      setting // names the tunnel that carries this one; not given: the uplink
 }
 
 // quickSection puts a section of a wg-quick file into the common form. Lists

@@ -14,8 +14,8 @@ import (
 // tunnelOptions are what turnout.toml says about a wg-quick file.
 type tunnelOptions struct {
 	name     setting
-	nat      NATMode
 	unrouted bool // route_allowed_ips = false
+	extras
 }
 
 // quickFile reads a wg-quick file into the tunnels that it stands for.
@@ -28,9 +28,9 @@ func (l *loader) quickFile(path string, data []byte, mode fs.FileMode, o tunnelO
 		return nil
 	}
 	whole := rawTunnel{
-		pos:   classifier.Pos{File: path, Line: file.Interface.Line},
-		iface: quickSection(path, &file.Interface),
-		nat:   o.nat,
+		pos:    classifier.Pos{File: path, Line: file.Interface.Line},
+		iface:  quickSection(path, &file.Interface),
+		extras: o.extras,
 	}
 	whole.routeAllowed = l.tableRoutes(whole.iface) && !o.unrouted
 	for i := range file.Peers {

@@ -24,6 +24,7 @@ func (l *loader) toml(d *draft, path string, data []byte, mode fs.FileMode) {
 	l.uplink(t.table("uplink"), &d.cfg.Uplink)
 	l.host(t.table("host"), &d.cfg.Host)
 	l.hooks(t.table("hooks"), &d.cfg.Hooks)
+	l.limits(t.table("limits"), &d.cfg.Limits)
 	for _, sub := range t.tables("tunnel") {
 		d.add(l.tomlTunnel(sub, mode))
 	}
@@ -34,6 +35,7 @@ func (l *loader) toml(d *draft, path string, data []byte, mode fs.FileMode) {
 		l.set(sub, &d.sets)
 	}
 	l.rules(t, d)
+	d.forwards = l.forwards(t)
 	t.unknown()
 }
 
@@ -84,14 +86,14 @@ func (l *loader) tomlTunnel(t *table, mode fs.FileMode) []rawTunnel {
 		name = setting{}
 	}
 	file, fromFile := t.one("config")
-	o := tunnelOptions{name: name, nat: l.nat(t), unrouted: !t.flag("route_allowed_ips", true)}
+	o := tunnelOptions{name: name, unrouted: !t.flag("route_allowed_ips", true), extras: l.extras(t)}
 	iface := tomlSection(t, wgquick.Interface, map[string]string{"private_key_file": privateKeyFile, "private_key_command": privateKeyCommand})
 	subs := t.tables("peer")
 	t.unknown()
 	if fromFile {
 		return l.tomlFile(t, file, o, iface, subs)
 	}
-	raw := rawTunnel{name: name, pos: t.at, iface: iface, nat: o.nat}
+	raw := rawTunnel{name: name, pos: t.at, iface: iface, extras: o.extras}
 	raw.routeAllowed = l.tableRoutes(iface) && !o.unrouted
 	for _, sub := range subs {
 		s := tomlPeer(sub)
@@ -137,6 +139,18 @@ func (l *loader) tomlFile(t *table, file setting, o tunnelOptions, iface section
 		return nil
 	}
 	return l.quickFile(path, data, mode, o)
+}
+
+// extras reads the keys of a [[tunnel]] that no wg-quick file has.
+func (l *loader) extras(t *table) extras {
+	e := extras{nat: l.nat(t), accept: l.accepts(t), fullCone: t.flag("full_cone", false)}
+	if e.fullCone && e.nat == NoNAT {
+		l.failf(t.pos("full_cone"), "full_cone = true stands beside nat = \"none\", which maps nothing; it is for nat = \"masquerade\", and accept lets far hosts in here")
+	}
+	if s, ok := t.one("via"); ok {
+		e.via = s
+	}
+	return e
 }
 
 func (l *loader) nat(t *table) NATMode {

@@ -20,17 +20,25 @@ const (
 // A draft is what the files say, checked line by line, before the policy is
 // built from it.
 type draft struct {
-	cfg     *Config
-	raw     []rawTunnel
-	tunnels []policyTunnel // beside cfg.Tunnels
-	sets    sets
-	rules   []classifier.Entry // whose exits stand in vias
-	vias    []setting
-	groups  []rawGroup
-	def     setting // default; not given: implicit
+	cfg      *Config
+	raw      []rawTunnel
+	tunnels  []policyTunnel // beside cfg.Tunnels
+	sets     sets
+	rules    []classifier.Entry // whose exits stand in vias
+	vias     []setting
+	groups   []rawGroup
+	forwards []rawForward
+	accepts  []*rawAccept // of every [[tunnel]]
+	def      setting      // default; not given: implicit
 }
 
-func (d *draft) add(list []rawTunnel) { d.raw = append(d.raw, list...) }
+// add takes the tunnels of one file or one [[tunnel]].
+func (d *draft) add(list []rawTunnel) {
+	d.raw = append(d.raw, list...)
+	if len(list) > 0 {
+		d.accepts = append(d.accepts, list[0].accept...)
+	}
+}
 
 // policyTunnel is what a tunnel contributes to the policy.
 type policyTunnel struct {
@@ -50,6 +58,7 @@ type policyLine struct {
 func (l *loader) tunnels(d *draft) {
 	if len(d.raw) > maxTunnels {
 		l.failf(classifier.Pos{File: l.main}, "%d tunnels; up to %d are allowed", len(d.raw), maxTunnels)
+		d.accepts = nil
 		return
 	}
 	for i := range d.raw {
@@ -60,8 +69,8 @@ func (l *loader) tunnels(d *draft) {
 }
 
 func (l *loader) tunnel(raw *rawTunnel) (Tunnel, policyTunnel) {
-	t := Tunnel{Name: raw.name.text, Pos: raw.pos, NAT: raw.nat}
-	before := len(l.errs)
+	t := Tunnel{Name: raw.name.text, Pos: raw.pos, NAT: raw.nat, FullCone: raw.fullCone, Via: -1}
+	before := l.failures()
 	if err := checkName(t.Name); err != nil && raw.name.given() {
 		l.failf(raw.name.pos, "%s = %s cannot name a tunnel; %v", raw.name.key, show(t.Name), err)
 	}
@@ -76,13 +85,17 @@ func (l *loader) tunnel(raw *rawTunnel) (Tunnel, policyTunnel) {
 		t.Peers = append(t.Peers, l.peer(&p, s))
 	}
 	l.samePeers(&t, peers)
-	isIPv4 := func(p netip.Prefix) bool { return p.Addr().Is4() }
 	allRead := len(t.Addresses) == len(raw.iface.values["Address"])
-	if t.NAT == Masquerade && allRead && !slices.ContainsFunc(t.Addresses, isIPv4) {
+	if t.NAT == Masquerade && allRead && !t.hasIPv4() {
 		l.failf(raw.pos, "the tunnel has no IPv4 Address; nat = \"masquerade\" needs one, only nat = \"none\" does without")
 	}
-	p.broken = len(l.errs) > before
+	p.broken = l.failures() > before
 	return t, p
+}
+
+// hasIPv4 reports whether the tunnel has an IPv4 address of its own.
+func (t *Tunnel) hasIPv4() bool {
+	return slices.ContainsFunc(t.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4() })
 }
 
 // iface reads the keys of [Interface].

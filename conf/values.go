@@ -171,7 +171,10 @@ func everything(f family) netip.Prefix {
 	return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 }
 
-var errProto = errors.New("tcp, udp, icmp or any is wanted")
+var (
+	errProto     = errors.New("tcp, udp, icmp or any is wanted")
+	errPortProto = errors.New("tcp, udp or both in a list are wanted")
+)
 
 // parseProto gives the protocol numbers of a word; none for any. "icmp" means
 // that of each family.
@@ -193,4 +196,13 @@ func parseProto(text string, f family) ([]uint8, error) {
 		return []uint8{protoICMP, protoICMPv6}, nil
 	}
 	return nil, errProto
+}
+
+// parsePortProto gives the number of a protocol that has ports, as a list.
+func parsePortProto(text string) ([]uint8, error) {
+	list, err := parseProto(text, v4)
+	if err != nil || len(list) == 0 || list[0] == protoICMP {
+		return nil, errPortProto
+	}
+	return list, nil
 }

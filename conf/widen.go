@@ -15,31 +15,39 @@ import (
 
 // widen sets Widened4 and Widened6, and objects to what no device can carry.
 func (l *loader) widen(d *draft, p *classifier.Policy) {
-	w := widening{l, reach{d.cfg, p.Sets, map[classifier.ExitID]coverage{}, map[reachKey]netip.Prefix{}}, &d.sets, map[classifier.ExitID]family{}}
+	w := widening{l, reach{d.cfg, p.Sets, map[classifier.ExitID]coverage{}, map[reachKey]netip.Prefix{}}, d, map[classifier.ExitID]family{}}
 	for i := range p.Entries {
 		e := &p.Entries[i]
 		if e.By == classifier.ByAllowedIPs {
 			continue
 		}
 		for _, id := range tunnelsBehind(p, e.Exit) {
-			n := id - classifier.FirstNamed
-			switch t := &d.cfg.Tunnels[n]; {
-			case d.tunnels[n].broken:
-			case len(t.Peers) == 1:
-				w.one(t, e, id)
-			default:
-				w.covered(t, e, id)
-			}
+			w.send(id, e, func() string { return entryName(e) })
 		}
 	}
+	w.forwards()
+	w.chains()
 }
 
 // A widening is the state of widen.
 type widening struct {
 	*loader
 	reach
-	known  *sets
+	draft  *draft
 	warned map[classifier.ExitID]family // what a tunnel was said to be widened to
+}
+
+// send settles that e sends packets to a tunnel. sender names e in a message; few
+// entries need one.
+func (w *widening) send(id classifier.ExitID, e *classifier.Entry, sender func() string) {
+	n := id - classifier.FirstNamed
+	switch t := &w.cfg.Tunnels[n]; {
+	case w.draft.tunnels[n].broken:
+	case len(t.Peers) == 1:
+		w.one(t, e, sender, id)
+	default:
+		w.covered(t, e, sender, id)
+	}
 }
 
 // setCovers tells the exits what they can carry. A group carries what its first
@@ -86,7 +94,7 @@ func tunnelsBehind(p *classifier.Policy, id classifier.ExitID) (out []classifier
 // wants gives the families of the packets that an entry may send to t. Where
 // the entry does not say, it is the families that t has addresses of.
 func (w *widening) wants(t *Tunnel, e *classifier.Entry) family {
-	f := w.known.families(e.To, e.ToSets) & w.known.families(e.From, e.FromSets)
+	f := w.draft.sets.families(e.To, e.ToSets) & w.draft.sets.families(e.From, e.FromSets)
 	if f != both || len(e.To)+len(e.ToSets)+len(e.From)+len(e.FromSets) > 0 {
 		return f
 	}
@@ -98,7 +106,7 @@ func (w *widening) wants(t *Tunnel, e *classifier.Entry) family {
 
 // one widens a tunnel, and says so once per family where it changes what the
 // tunnel carries.
-func (w *widening) one(t *Tunnel, e *classifier.Entry, id classifier.ExitID) {
+func (w *widening) one(t *Tunnel, e *classifier.Entry, sender func() string, id classifier.ExitID) {
 	f := w.wants(t, e)
 	for _, one := range []family{v4, v6} {
 		if f&one == 0 || w.of(id).holds(everything(one)) {
@@ -110,13 +118,13 @@ func (w *widening) one(t *Tunnel, e *classifier.Entry, id classifier.ExitID) {
 			continue
 		}
 		w.warned[id] |= one
-		w.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), entryName(e))
+		w.warnf(e.Pos, "tunnel %s is widened to %s: %s may send it what its AllowedIPs do not cover", t.Name, everything(one), sender())
 	}
 }
 
 // covered objects when policy sends a tunnel of several peers what none of them
 // takes. Where sets are excluded it stays silent: the packets will tell.
-func (w *widening) covered(t *Tunnel, e *classifier.Entry, id classifier.ExitID) {
+func (w *widening) covered(t *Tunnel, e *classifier.Entry, sender func() string, id classifier.ExitID) {
 	if len(e.NotToSets) > 0 {
 		return
 	}
@@ -126,20 +134,20 @@ func (w *widening) covered(t *Tunnel, e *classifier.Entry, id classifier.ExitID)
 	}
 	for _, to := range e.To {
 		if !c.holds(to) {
-			w.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", entryName(e), to, t.Name, prefixList(t.allowed()))
+			w.failf(e.Pos, "%s sends %s to tunnel %s, whose peers allow only %s; name what they cover", sender(), to, t.Name, prefixList(t.allowed()))
 			return
 		}
 	}
 	for _, s := range e.ToSets {
 		if p := w.beyond(id, s, both); p.IsValid() && len(e.NotTo) == 0 {
 			w.failf(e.Pos, "%s sends %s of set @%s to tunnel %s, whose peers allow only %s; name what they cover",
-				entryName(e), p, w.sets[s].Name, t.Name, prefixList(t.allowed()))
+				sender(), p, w.sets[s].Name, t.Name, prefixList(t.allowed()))
 			return
 		}
 	}
 	all := len(e.To)+len(e.ToSets) == 0
 	if all && w.wants(t, e)&v4 != 0 && !c.holds(everything(v4)) {
-		w.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", entryName(e), t.Name, prefixList(t.allowed()))
+		w.warnf(e.Pos, "%s sends everything to tunnel %s, whose peers allow only %s; the rest is rejected", sender(), t.Name, prefixList(t.allowed()))
 	}
 }
 

@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"net/netip"
 	"testing"
 
 	"turnout/classifier/packet"
@@ -48,7 +49,7 @@ func movers(t testing.TB) map[string]func() {
 			for d.woken != nil && w.se.ring.peek() != nil {
 				w.se.fill(bufs, sizes, 16)
 			}
-			d.flush()
+			d.woken.flush()
 		}
 	}
 	small, ack := udp(host, far, 4000, 9, 100), tcp(host, far, 4001, 80, 1, packet.ACK, nil, nil)
@@ -60,6 +61,15 @@ func movers(t testing.TB) map[string]func() {
 	back := make([]byte, 16+len(answer))
 	batch := [][]byte{back}
 	kernel := make([]byte, 70000)
+
+	conduit := w.no.Conduit()
+	port, err := conduit.Open(0, func([]byte, netip.AddrPort) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	datagrams, to := [][]byte{make([]byte, 1252)}, netip.MustParseAddrPort(far+":51820")
+	inner := [][]byte{make([]byte, 16+20+8+1252)}
+	inside := udp(far, own, 51820, port, 1252)
 	return map[string]func(){
 		"udp out":       out(segment.Header{}, small),
 		"tcp out":       out(segment.Header{}, ack),
@@ -68,6 +78,14 @@ func movers(t testing.TB) map[string]func() {
 			copy(back[16:], answer)
 			w.se.Write(batch, 16)
 			w.kernel.Read(kernel)
+		},
+		"conduit out": func() {
+			conduit.Send(datagrams, to)
+			w.no.fill(bufs, sizes, 16)
+		},
+		"conduit in": func() {
+			copy(inner[0][16:], inside)
+			w.no.Write(inner, 16)
 		},
 	}
 }

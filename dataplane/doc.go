@@ -7,7 +7,8 @@
 // An Engine owns the TUN device and the one goroutine that reads it, the
 // dispatcher. A Tunnel is the virtual tun.Device that a WireGuard device reads
 // from and writes to. What the dispatcher decides by is a Plan: immutable,
-// behind one atomic pointer, loaded once per batch.
+// behind one atomic pointer, loaded once per batch. A Conduit is a UDP port
+// inside of a tunnel, by which another tunnel's device sends and receives.
 //
 // No packet allocates, no packet makes an error value, and nobody waits for a
 // slow tunnel: a full ring drops that tunnel's packets only. What is not

@@ -6,18 +6,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"turnout/classifier/packet"
 	"turnout/dataplane/answer"
+	"turnout/dataplane/fragment"
 	"turnout/dataplane/nat"
 )
 
 // Engine is the data path of one TUN device.
 type Engine struct {
-	tun    *TUN
-	plan   atomic.Pointer[Plan]
-	flows  *nat.Table
-	frames framePool
-	log    *slog.Logger
-	start  time.Time
+	tun       *TUN
+	plan      atomic.Pointer[Plan]
+	flows     *nat.Table
+	fragments *fragment.Tracker
+	ids       *fragment.IDs
+	frames    framePool
+	log       *slog.Logger
 
 	Direct  Counters // what policy sent out by the uplink
 	Dropped Drops    // of the LAN side and of all tunnels together
@@ -26,25 +31,36 @@ type Engine struct {
 	// remote can use up what the LAN's hosts are due.
 	toLAN, toTunnels *answer.Limiter
 
-	tick atomic.Uint32 // seconds since start, moved by one goroutine
+	tick atomic.Uint32 // Now, moved by one goroutine
 }
 
 // Options of an Engine.
 type Options struct {
-	MaxFlows int // 0: the table's own default
-	Log      *slog.Logger
+	Flows *nat.Table // nil: a new one
+	Log   *slog.Logger
 }
 
 // New returns an engine for an open TUN device. It owns the device from now on
 // and moves packets once Swap gave it a plan and Run was called.
 func New(t *TUN, o Options) *Engine {
-	return &Engine{
-		tun:   t,
-		flows: nat.New(nat.Options{MaxFlows: o.MaxFlows}),
-		log:   o.Log,
-		start: time.Now(),
+	if o.Flows == nil {
+		o.Flows = nat.New(nat.Options{})
+	}
+	e := &Engine{
+		tun: t, flows: o.Flows, log: o.Log,
+		fragments: fragment.New(fragment.Options{}), ids: fragment.NewIDs(),
 		toLAN: answer.NewLimiter(), toTunnels: answer.NewLimiter(),
 	}
+	e.tick.Store(uint32(Now()))
+	return e
+}
+
+// Now is the clock of the packet path: whole seconds since the machine started,
+// time asleep included, so that it means the same to the next process.
+func Now() nat.Tick {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // cannot fail with this clock
+	return nat.Tick(t.Sec)
 }
 
 // NewTunnel makes the virtual device of one exit. It carries packets once a
@@ -62,9 +78,13 @@ func (e *Engine) Swap(p *Plan) { e.publish(p, false) }
 func (e *Engine) Repin(p *Plan) { e.publish(p, true) }
 
 func (e *Engine) publish(p *Plan, repin bool) {
+	p.since = e.now()
 	if old := e.plan.Load(); old != nil {
 		p.Generation = old.Generation + 1
-		p.age = min(old.age, 254) + 1
+		p.age = min(old.age, maxAge-1) + 1
+		if p.Table == old.Table {
+			p.same, p.since = min(old.same, maxAge-1)+1, old.since
+		}
 	}
 	if repin {
 		p.age = 0
@@ -94,8 +114,11 @@ func (e *Engine) Run(ctx context.Context) error {
 			<-done
 			return nil
 		case <-second.C:
-			e.tick.Store(uint32(time.Since(e.start) / time.Second))
+			e.tick.Store(uint32(Now()))
 			e.flows.Expire(e.now())
+			held := e.fragments.Expire(uint32(e.now()))
+			e.Dropped[packet.FragmentUnknown].Add(held.Unknown)
+			e.Dropped[packet.FragmentOverlap].Add(held.Overlap)
 		}
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"sync"
 	"time"
 
+	"turnout/classifier"
 	"turnout/classifier/packet"
 	"turnout/dataplane/answer"
+	"turnout/dataplane/fragment"
+	"turnout/dataplane/nat"
 	"turnout/dataplane/segment"
 )
 
@@ -14,9 +17,12 @@ import (
  * 1. Write      takes a batch of decrypted packets from WireGuard
  * 2. decode     headers and header checksums: the peer is authenticated, not honest
  * 3. source     a tunnel may not speak as a LAN host
- * 4. flow       only what answers a flow of this very tunnel goes on
- * 5. deliver    TTL, size, NAT back, MSS
- * 6. coalesce   segments of one flow merge to super-packets, written to the TUN
+ * 4. fragment   later ones wait for their first, and share its fate: see fragments.go
+ * 5. conduit    what is for a tunnel inside of this one is its device's
+ * 6. find       only what belongs to a flow of this very tunnel goes on, or what
+ *               may begin one: see admit.go
+ * 7. arrive     TTL, size, NAT, MSS: to the LAN, or relayed to another tunnel
+ * 8. coalesce   segments of one flow merge to super-packets, written to the TUN
  */
 
 // inbound is the state of Write. Several peers of one tunnel may write at once.
@@ -25,11 +31,13 @@ type inbound struct {
 	view   packet.View
 	merge  segment.Coalescer
 	writer *Writer
+	woken  wakes // tunnels that got something relayed
+	pieces fragment.Reassembler
 	answer [answerSize]byte
 }
 
 // Write takes packets out of the tunnel, each behind offset in one of bufs, and
-// delivers to the LAN those that belong to a flow of this tunnel. The packets
+// hands on those that belong to a flow of this tunnel or may begin one. The packets
 // are changed in place. It always reports success: what is not delivered is
 // counted, because WireGuard would log an error for every batch.
 func (t *Tunnel) Write(bufs [][]byte, offset int) (int, error) {
@@ -50,18 +58,20 @@ func (t *Tunnel) Write(bufs [][]byte, offset int) (int, error) {
 			t.drop(why)
 		}
 	}
-	// borrowed: the coalescer holds parts of bufs until here.
-	if failed := in.merge.Flush(in.writer); failed > 0 {
-		for range failed {
-			t.drop(packet.WriteFailed)
-		}
-	}
+	t.flush() // borrowed: the coalescer holds parts of bufs until here
+	in.woken.flush()
 	t.In.add(n, bytes)
 	return len(bufs), nil
 }
 
-// deliver checks one packet, gives it the LAN host's address back and leaves it
-// with the coalescer.
+// flush writes what the coalescer has to the TUN device.
+func (t *Tunnel) flush() {
+	for range t.in.merge.Flush(t.in.writer) {
+		t.drop(packet.WriteFailed)
+	}
+}
+
+// deliver checks one packet and hands it on.
 func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	v := &t.in.view
 	if why := v.Decode(b); why != packet.OK {
@@ -74,21 +84,76 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	if why := packet.VerifyHeader(b, v); why != packet.OK {
 		return why
 	}
-	if plan.network(v.Src) != nil || !forwardable(v.Src) {
+	if plan.within(v.Src) || !forwardable(v.Src) {
 		return packet.SpoofedSource
 	}
-	flow, why := t.engine.flows.In(b, v, uint16(t.opt.Exit), t.engine.now())
+	if v.Frag != packet.Whole {
+		return t.fragment(b, plan)
+	}
+	if open := t.conduits.open.Load(); open != nil {
+		if mine, why := t.toConduit(*open, b); mine {
+			return why
+		}
+	}
+	way, why := t.find(b, plan)
 	if why != packet.OK {
 		return why
 	}
-	lan := plan.network(flow.LAN)
+	return t.arrive(b, plan, &way, 0)
+}
+
+// find returns the packet's flow: one that ends or, of a relay, begins at this
+// tunnel, or a new one, see admit.go.
+func (t *Tunnel) find(b []byte, plan *Plan) (course, packet.Reason) {
+	e, v := t.engine, &t.in.view
+	exit := uint16(t.opt.Exit)
+	// Any router on the way may send an error: only its address can be judged.
+	if v.IsError && plan.ours(v.Src) {
+		return course{}, packet.SpoofedSource
+	}
+	flow, why := e.flows.In(b, v, exit, e.now())
+	if why != packet.NoFlow {
+		return course{flow, true}, why
+	}
+	if flow, ok := e.flows.Out(b, v, exit, e.now()); ok {
+		return course{Flow: flow}, packet.OK
+	}
+	switch {
+	case v.IsError:
+		return course{}, packet.NoFlow
+	case v.Frag == packet.Later:
+		return course{}, packet.FragmentUnknown
+	}
+	return t.admit(b, plan)
+}
+
+// arrive hands the packet to the side that its flow leads to.
+func (t *Tunnel) arrive(b []byte, plan *Plan, way *course, id uint16) packet.Reason {
+	to := way.Exit
+	if way.back {
+		to = way.Near
+	}
+	if way.back && to == nat.LAN {
+		return t.toLAN(b, plan, way, id)
+	}
+	next := plan.tunnel(classifier.ExitID(to))
+	if next == nil {
+		return packet.TunnelDown
+	}
+	return t.relay(b, next, way, id)
+}
+
+// toLAN leaves the packet with the coalescer, as the LAN host is to see it.
+func (t *Tunnel) toLAN(b []byte, plan *Plan, way *course, id uint16) packet.Reason {
+	v := &t.in.view
+	lan := plan.network(way.LAN)
 	if lan == nil {
 		return packet.NotLANDestination
 	}
-	if why := t.passable(b, lan); why != packet.OK {
+	if why := t.passable(b, lan.MTU); why != packet.OK {
 		return why
 	}
-	flow.RewriteIn(b, v)
+	way.translate(b, v, &segment.Header{}, t.engine.ids, id)
 	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
 		packet.ClampMSS(b, v, maxSegment(t.opt.MTU, v), false)
 	}
@@ -96,17 +161,36 @@ func (t *Tunnel) deliver(b []byte, plan *Plan) packet.Reason {
 	return packet.OK
 }
 
+// relay hands the packet to another tunnel, or to this one for another of its
+// peers. No kernel is on the way, so the TTL is lowered here.
+func (t *Tunnel) relay(b []byte, to *Tunnel, way *course, id uint16) packet.Reason {
+	v := &t.in.view
+	if why := t.passable(b, to.opt.MTU); why != packet.OK {
+		return why
+	}
+	packet.SetTTL(b, v, v.TTL-1)
+	way.translate(b, v, &segment.Header{}, t.engine.ids, id)
+	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
+		packet.ClampMSS(b, v, maxSegment(min(t.opt.MTU, to.opt.MTU), v), false)
+	}
+	if _, why := to.push(segment.Header{}, v, b, nil); why != packet.OK {
+		return why
+	}
+	t.in.woken.add(to)
+	return packet.OK
+}
+
 // passable answers, through the tunnel, what the kernel would otherwise answer
 // by the uplink, to the sender and anyone on the way: the TTL that runs out at
-// this hop, and what is too large for the host's network.
-func (t *Tunnel) passable(b []byte, lan *Network) packet.Reason {
+// this hop, and what is too large for the next.
+func (t *Tunnel) passable(b []byte, mtu int) packet.Reason {
 	v := &t.in.view
 	switch {
 	case v.TTL <= 1:
 		t.answerSender(b, icmpTimeExceeded, 0, 0)
 		return packet.TTLExpired
-	case len(b) > lan.MTU && v.DF:
-		t.answerSender(b, icmpUnreachable, codeNeedsFragment, uint16(lan.MTU))
+	case len(b) > mtu && v.DF:
+		t.answerSender(b, icmpUnreachable, codeNeedsFragment, uint16(mtu))
 		return packet.TooBig
 	}
 	return packet.OK

@@ -19,9 +19,10 @@ import (
  * 1. dispatch   reads super-packets until the TUN device has no more
  * 2. decode     headers to a View, or a reason
  * 3. source     only hosts of the LAN may send
- * 4. decide     an existing flow keeps its exit, else policy answers and the flow is pinned
- * 5. leave      direct: back to the kernel; reject: an answer; tunnel: size, NAT, MSS, ring
- * 6. flush      wakes each tunnel that got something, once a batch
+ * 4. fragment   later ones wait for their first, and share its fate
+ * 5. decide     its flow, see decide.go; a new one is pinned
+ * 6. leave      direct: back to the kernel; hairpin: to the other host; tunnel: size, NAT, MSS, ring
+ * 7. flush      wakes each tunnel that got something, once a batch
  */
 
 // A dispatcher is the state of the one goroutine that reads the TUN device.
@@ -32,7 +33,8 @@ type dispatcher struct {
 	writer *Writer
 	view   packet.View
 	header segment.Header
-	woken  []*Tunnel // tunnels that got something in this batch
+	lent   bool // the packet lies in somebody else's memory, not in frame
+	woken  wakes
 	answer [answerSize]byte
 	debug  bool
 }
@@ -52,7 +54,7 @@ func (e *Engine) dispatch() error {
 				d.packet(n)
 				n, more, err = e.tun.TryRead(d.frame.data[:])
 			}
-			d.flush()
+			d.woken.flush()
 		}
 		if err != nil {
 			return readFailed(err)
@@ -75,7 +77,7 @@ func readFailed(err error) error {
 // packet takes one packet of n bytes, virtio header included, from d.frame.
 func (d *dispatcher) packet(n int) {
 	why := packet.BadOffload
-	if n > segment.HeaderLen && d.header.Decode(d.frame.data[:n]) {
+	if d.header.Decode(d.frame.data[:n]) {
 		why = d.route(d.frame.data[segment.HeaderLen:n])
 	}
 	if why != packet.OK {
@@ -94,87 +96,38 @@ func (d *dispatcher) route(b []byte) packet.Reason {
 		return packet.IPv6Refused
 	}
 	lan := d.plan.network(v.Src)
-	if lan == nil || v.Src == lan.Gateway {
+	// The gateway itself answers those who reach its services by a forward.
+	if lan == nil || v.Src == lan.Gateway && v.Dst != d.plan.Inside {
 		return packet.ForeignSource
 	}
 	if !forwardable(v.Dst) {
 		return packet.BadAddress
 	}
-	flow, why := d.decide(b, lan)
+	if v.Proto == packet.ICMP { // of which the kernel has verified the IP header only
+		if why := packet.VerifyHeader(b, v); why != packet.OK {
+			return why
+		}
+	}
+	if v.Frag != packet.Whole {
+		return d.fragment(b, lan)
+	}
+	way, why := d.decide(b, lan)
 	if why != packet.OK {
 		return why
 	}
-	if classifier.ExitID(flow.Exit) == classifier.Direct {
+	return d.leave(b, &way, lan, 0)
+}
+
+// leave sends the packet the way of its flow. id, not 0, is the identification
+// of the datagram that it is a fragment of.
+func (d *dispatcher) leave(b []byte, way *course, lan *Network, id uint16) packet.Reason {
+	switch way.Exit {
+	case nat.Direct:
 		return d.direct(b)
+	case nat.Hairpin:
+		return d.hairpin(b, way, id)
 	}
-	return d.tunnel(b, &flow, lan)
-}
-
-// decide returns the packet's flow: the one it belongs to, or a new one pinned
-// to the exit that policy answers. A flow whose exit is gone, or that is to ask
-// again, gets the exit of a new one; if that is another, the flow is a new one.
-func (d *dispatcher) decide(b []byte, lan *Network) (nat.Flow, packet.Reason) {
-	v := &d.view
-	flow, known := d.flows.Out(b, v, nat.LAN, d.now())
-	if known && (d.plan.keeps(&flow) || v.IsError || v.Frag == packet.Later) {
-		return flow, packet.OK
-	}
-	if v.IsError {
-		return nat.Flow{}, packet.NoFlow
-	}
-	if v.Frag == packet.Later {
-		return nat.Flow{}, packet.FragmentUnknown
-	}
-	verdict := d.plan.Table.Lookup(v)
-	exit := d.plan.Resolve(verdict.Exit)
-	if d.debug {
-		d.explain(verdict, exit)
-	}
-	pin := nat.Pin{Exit: uint16(exit), Entry: verdict.Entry, By: uint8(verdict.By), Generation: d.plan.Generation}
-	if known && pin.Exit == flow.Exit && d.plan.carries(exit) {
-		return d.flows.Keep(flow, pin), packet.OK
-	}
-	if known {
-		d.flows.Drop(flow)
-	}
-	switch exit {
-	case classifier.Drop:
-		return nat.Flow{}, packet.PolicyDrop
-	case classifier.Reject:
-		d.reject(b, lan)
-		return nat.Flow{}, rejection(verdict)
-	case classifier.Direct:
-	default:
-		t := d.plan.Tunnels[exit]
-		if t == nil {
-			d.unreachable(b, lan)
-			return nat.Flow{}, packet.TunnelDown
-		}
-		pin.Masquerade = t.opt.Masquerade
-		pin.Addr = t.opt.Address4
-	}
-	if known && v.Proto == packet.TCP && v.Flags&packet.SYN == 0 {
-		// The far end knows the connection by the address it had. The host
-		// learns at once that it is over, and makes a new one.
-		d.reject(b, lan)
-		return nat.Flow{}, packet.InvalidState
-	}
-	flow, why := d.flows.Open(b, v, nat.LAN, pin, d.now())
-	if why == packet.NoFreePort || why == packet.FlowTableFull {
-		d.unreachable(b, lan)
-	}
-	return flow, why
-}
-
-// rejection tells apart why a packet was rejected.
-func rejection(v classifier.Verdict) packet.Reason {
-	switch {
-	case v.NotCovered:
-		return packet.NotCovered
-	case v.Entry < 0:
-		return packet.NoExit
-	}
-	return packet.PolicyReject
+	return d.tunnel(b, way, lan, id)
 }
 
 // direct gives the packet back to the kernel, which sends it out by the
@@ -188,11 +141,21 @@ func (d *dispatcher) direct(b []byte) packet.Reason {
 	return packet.OK
 }
 
+// hairpin gives a packet to the LAN host at the other end, who sees it come
+// from the tunnel's own address (RFC 4787, REQ-9a).
+func (d *dispatcher) hairpin(b []byte, way *course, id uint16) packet.Reason {
+	way.translate(b, &d.view, &d.header, d.ids, id)
+	if err := d.writer.WritePacket(&d.header, b); err != nil {
+		return packet.WriteFailed
+	}
+	return packet.OK
+}
+
 // tunnel hands the packet to its tunnel. Size is checked before the addresses
 // change, so that the answer quotes what the host sent.
-func (d *dispatcher) tunnel(b []byte, flow *nat.Flow, lan *Network) packet.Reason {
+func (d *dispatcher) tunnel(b []byte, way *course, lan *Network, id uint16) packet.Reason {
 	v := &d.view
-	t := d.plan.Tunnels[flow.Exit]
+	t := d.plan.tunnel(classifier.ExitID(way.Exit))
 	if t == nil {
 		return packet.TunnelDown
 	}
@@ -202,11 +165,15 @@ func (d *dispatcher) tunnel(b []byte, flow *nat.Flow, lan *Network) packet.Reaso
 		return packet.TooBig
 	}
 	partial := d.header.Partial(v)
-	flow.RewriteOut(b, v, partial)
+	way.translate(b, v, &d.header, d.ids, id)
 	if v.Proto == packet.TCP && v.Flags&packet.SYN != 0 {
 		packet.ClampMSS(b, v, maxSegment(t.opt.MTU, v), partial)
 	}
-	kept, why := t.push(d.header, v, b, d.frame)
+	frame := d.frame
+	if d.lent {
+		frame = nil
+	}
+	kept, why := t.push(d.header, v, b, frame)
 	if kept {
 		d.frame = d.frames.get()
 	}
@@ -214,7 +181,7 @@ func (d *dispatcher) tunnel(b []byte, flow *nat.Flow, lan *Network) packet.Reaso
 		t.Dropped.add(why)
 		return why
 	}
-	d.wake(t)
+	d.woken.add(t)
 	return packet.OK
 }
 
@@ -225,25 +192,6 @@ func maxSegment(mtu int, v *packet.View) uint16 {
 		return uint16(mtu - 60)
 	}
 	return uint16(mtu - 40)
-}
-
-// wake notes that a tunnel got something.
-func (d *dispatcher) wake(t *Tunnel) {
-	for _, w := range d.woken {
-		if w == t {
-			return
-		}
-	}
-	d.woken = append(d.woken, t)
-}
-
-// flush wakes the tunnels of this batch.
-func (d *dispatcher) flush() {
-	for i, t := range d.woken {
-		t.ring.signal()
-		d.woken[i] = nil
-	}
-	d.woken = d.woken[:0]
 }
 
 // forwardable reports whether a packet may be routed to a at all: no

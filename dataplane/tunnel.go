@@ -76,7 +76,8 @@ type Tunnel struct {
 	blocked  atomic.Bool   // Read waits for room
 	room     chan struct{} // capacity 1: the socket sent something
 
-	in inbound
+	in       inbound
+	conduits conduits
 }
 
 var _ tun.Device = (*Tunnel)(nil)

@@ -32,9 +32,31 @@ const (
 	exitNO
 )
 
-// newWorld routes 10.0.0.0/8 without NAT, 203.0.113.0/24 directly, drops
-// 192.0.2.1, rejects 192.0.2.2 and masquerades the rest.
+// newWorld makes a world that runs.
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := newStill(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Engine.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the engine ended with: %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the engine does not end")
+		}
+	})
+	return w
+}
+
+// newStill makes a world in which nothing moves by itself. It routes 10.0.0.0/8
+// without NAT, 203.0.113.0/24 directly, drops 192.0.2.1, rejects 192.0.2.2 and
+// masquerades the rest.
+func newStill(t testing.TB) *world {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -69,20 +91,8 @@ func newWorld(t testing.TB) *world {
 	p.LAN = []Network{NewNetwork(prefix("192.168.77.0/24"), netip.MustParseAddr("192.168.77.1"), 1500)}
 	p.Tunnels[exitSE], p.Tunnels[exitNO] = w.se, w.no
 	w.Swap(p)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Engine.Run(ctx) }()
 	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("the engine ended with: %v", err)
-			}
-		case <-time.After(5 * time.Second):
-			t.Error("the engine does not end")
-		}
+		w.tun.Close()
 		w.se.Close()
 		w.no.Close()
 		w.kernel.Close()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,11 +17,8 @@ import (
 // packet allocates nothing, a fault ends no receiver, and the sent data
 // messages are counted.
 type bind struct {
-	use     offload
-	sending func() // may be nil, as sent
-	sent    func(int)
-	log     *logger
-	held    *window // received and not yet delivered
+	common
+	use offload
 
 	v4, v6 atomic.Pointer[socket] // nil: closed, or the host lacks the family
 
@@ -31,14 +27,14 @@ type bind struct {
 	shut bool // for good
 }
 
-var _ conn.Bind = (*bind)(nil)
+var _ carrier = (*bind)(nil)
 
 // newBind prepares a bind whose sockets will carry mark, 0 meaning none.
-func newBind(mark uint32, use offload, sent func(int), log *logger) *bind {
+func newBind(c common, mark uint32, use offload) *bind {
 	major, minor := kernelRelease()
 	use.send = use.send && sendOffloadWorks(major, minor)
 	use.receive = use.receive && receiveOffloadWorks(major, minor)
-	return &bind{mark: mark, use: use, sent: sent, log: log, held: newWindow()}
+	return &bind{common: c, mark: mark, use: use}
 }
 
 // Open implements conn.Bind. Port 0 finds one that is free in both families.
@@ -112,8 +108,7 @@ func (b *bind) Close() error {
 	return errors.Join(errs[:]...)
 }
 
-// shutdown closes the sockets for good, so that whoever waits in Send gets
-// out and wireguard-go's own locks come free.
+// shutdown implements carrier: a closed socket ends every wait.
 func (b *bind) shutdown() {
 	b.mu.Lock()
 	b.shut = true
@@ -136,26 +131,20 @@ func (b *bind) SetMark(mark uint32) error {
 	return nil
 }
 
-// Send implements conn.Bind. Data messages count as sent even when they are
-// lost: they are no longer in flight.
+// Send implements conn.Bind.
 func (b *bind) Send(pkts [][]byte, ep conn.Endpoint) error {
 	e, ok := ep.(*endpoint)
 	if !ok {
 		return conn.ErrWrongEndpointType
 	}
-	data := dataMessages(pkts)
-	if data > 0 && b.sending != nil {
-		b.sending()
-	}
+	data := b.begin(pkts)
 	var err error
 	if s := b.socket(e); s != nil {
 		err = s.send(pkts, e)
 	} else {
 		err = fmt.Errorf("sending to %v: %w", e.addr, syscall.EAFNOSUPPORT)
 	}
-	if data > 0 && b.sent != nil {
-		b.sent(data)
-	}
+	b.end(data)
 	return err
 }
 
@@ -165,26 +154,3 @@ func (b *bind) socket(e *endpoint) *socket {
 	}
 	return b.v6.Load()
 }
-
-// dataMessages counts the messages that carry a LAN packet.
-func dataMessages(pkts [][]byte) int {
-	n := 0
-	for _, p := range pkts {
-		if isData(p) {
-			n++
-		}
-	}
-	return n
-}
-
-// ParseEndpoint implements conn.Bind for a literal address and port.
-func (*bind) ParseEndpoint(s string) (conn.Endpoint, error) {
-	a, err := netip.ParseAddrPort(s)
-	if err != nil {
-		return nil, err
-	}
-	return newEndpoint(a)
-}
-
-// BatchSize implements conn.Bind.
-func (*bind) BatchSize() int { return batchSize }

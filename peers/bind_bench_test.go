@@ -14,8 +14,8 @@ func BenchmarkBatch(b *testing.B) {
 		name string
 		make func() conn.Bind
 	}{
-		{"ours", func() conn.Bind { return newBind(0, bothWays, nil, newLogger(nil, "bench")) }},
-		{"ours, plain", func() conn.Bind { return newBind(0, offload{}, nil, newLogger(nil, "bench")) }},
+		{"ours", func() conn.Bind { return newBind(aCommon(), 0, bothWays) }},
+		{"ours, plain", func() conn.Bind { return newBind(aCommon(), 0, offload{}) }},
 		{"wireguard-go", conn.NewStdNetBind},
 	} {
 		for _, size := range []int{128, 1452} {

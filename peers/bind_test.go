@@ -34,11 +34,14 @@ func newPlug(fn conn.ReceiveFunc) *plug {
 
 func (p *plug) receive() (int, error) { return p.fn(p.bufs, p.sizes, p.eps) }
 
+// aCommon is what a carrier has that nobody listens to.
+func aCommon() common { return common{log: newLogger(nil, "test"), held: newWindow()} }
+
 // openBind opens a bind without mark and returns it with the receiver of
 // IPv4, the one of IPv6, and its address in either family.
 func openBind(t testing.TB, use offload) (b *bind, r4, r6 *plug, at4, at6 conn.Endpoint) {
 	t.Helper()
-	b = newBind(0, use, nil, newLogger(nil, "test"))
+	b = newBind(aCommon(), 0, use)
 	fns, port, err := b.Open(0)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +233,7 @@ func TestSendsAreTold(t *testing.T) {
 
 func TestMarks(t *testing.T) {
 	needRoot(t)
-	b := newBind(0x5000, bothWays, nil, newLogger(nil, "test"))
+	b := newBind(aCommon(), 0x5000, bothWays)
 	defer b.Close()
 	check := func(when string, want int) {
 		t.Helper()
@@ -275,7 +278,7 @@ func TestTunnelMarks(t *testing.T) {
 	if got := b.Status().ListenPort; got != c.ListenPort {
 		t.Errorf("port %d, not %d", got, c.ListenPort)
 	}
-	for _, s := range []*socket{b.bind.v4.Load(), b.bind.v6.Load()} {
+	for _, s := range []*socket{b.bind.(*bind).v4.Load(), b.bind.(*bind).v6.Load()} {
 		s.raw.Control(func(fd uintptr) {
 			if m, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK); err != nil || m != 0x7000 {
 				t.Errorf("mark %#x (%v)", m, err)

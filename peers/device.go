@@ -21,6 +21,10 @@ type Options struct {
 	// Mark is the firewall mark of the tunnel's sockets and of those that
 	// resolve its endpoints' names; 0 is none.
 	Mark uint32
+	// Transport, if not nil, carries the tunnel's datagrams in place of UDP
+	// sockets of the host. Names of endpoints are looked up by the host all
+	// the same, and the first IPv4 address that a name has is taken.
+	Transport Transport
 	// Device carries the inner packets. Open takes it over: it is closed by
 	// Close, and by an Open that fails.
 	Device tun.Device
@@ -44,10 +48,12 @@ type Options struct {
 // A Device is one running tunnel.
 type Device struct {
 	wg     *device.Device
-	bind   *bind
+	bind   carrier
+	lost   atomic.Uint64 // received and dropped by bind
 	log    *logger
 	socket *listener
 	mark   uint32
+	inside bool // of another tunnel, by a Transport
 	lookup lookup
 	conf   atomic.Pointer[conf.Tunnel]
 
@@ -57,8 +63,8 @@ type Device struct {
 	busy    sync.WaitGroup                        // lookups
 }
 
-// Open starts tunnel t. It returns when the sockets are open; endpoints that
-// are names are resolved later, as often as it takes.
+// Open starts tunnel t. It returns when the sockets, or Options.Transport, are
+// open; endpoints that are names are resolved later, as often as it takes.
 func Open(t conf.Tunnel, o Options) (*Device, error) {
 	return open(t, o, markedLookup(o.Mark))
 }
@@ -70,17 +76,21 @@ func open(t conf.Tunnel, o Options, find lookup) (*Device, error) {
 		o.Device.Close()
 		return nil, fmt.Errorf("tunnel %s: %w", t.Name, err)
 	}
-	b := newBind(o.Mark, offload{!o.NoSendOffload, !o.NoReceiveOffload}, o.Sent, log)
-	b.sending = o.Sending
 	d := &Device{
-		wg:      device.NewDevice(delivered{o.Device, b.held}, b, log.device()),
-		bind:    b,
 		log:     log,
 		socket:  socket,
 		mark:    o.Mark,
+		inside:  o.Transport != nil,
 		lookup:  find,
 		lookups: make(map[conf.PublicKey]context.CancelFunc),
 	}
+	c := common{sending: o.Sending, sent: o.Sent, log: log, held: newWindow()}
+	if d.inside {
+		d.bind = &via{common: c, under: o.Transport, lost: &d.lost}
+	} else {
+		d.bind = newBind(c, o.Mark, offload{!o.NoSendOffload, !o.NoReceiveOffload})
+	}
+	d.wg = device.NewDevice(delivered{o.Device, c.held}, d.bind, log.device())
 	d.conf.Store(&t)
 	if err := d.start(t); err != nil {
 		d.Close()
@@ -98,7 +108,7 @@ func (d *Device) start(t conf.Tunnel) error {
 		return fmt.Errorf("configuring WireGuard: %w", reason(err))
 	}
 	if err := d.wg.Up(); err != nil {
-		return fmt.Errorf("opening its UDP sockets: %w", reason(err))
+		return fmt.Errorf("opening its UDP port: %w", reason(err))
 	}
 	// The TUN may have brought the device up before us, and failed. A second
 	// attempt takes any port.

@@ -30,26 +30,32 @@ var _ conn.Endpoint = (*endpoint)(nil)
 // newEndpoint prepares a for sending. The zone of an IPv6 address is an
 // interface's name or number.
 func newEndpoint(a netip.AddrPort) (*endpoint, error) {
-	ip := a.Addr().Unmap()
-	e := &endpoint{addr: netip.AddrPortFrom(ip, a.Port())}
-	binary.BigEndian.PutUint16(e.name[2:], a.Port())
-	if ip.Is4() {
-		binary.NativeEndian.PutUint16(e.name[:], unix.AF_INET)
-		as4 := ip.As4()
-		copy(e.name[4:], as4[:])
-		e.len = unix.SizeofSockaddrInet4
-		return e, nil
-	}
-	scope, err := scopeID(ip.Zone())
+	name, n, err := sockaddrOf(a)
 	if err != nil {
 		return nil, err
 	}
-	binary.NativeEndian.PutUint16(e.name[:], unix.AF_INET6)
+	return &endpoint{netip.AddrPortFrom(a.Addr().Unmap(), a.Port()), name, n}, nil
+}
+
+// sockaddrOf returns a for the kernel, and how many bytes of that are in use.
+func sockaddrOf(a netip.AddrPort) (name sockaddr, n uint32, err error) {
+	ip := a.Addr().Unmap()
+	binary.BigEndian.PutUint16(name[2:], a.Port())
+	if ip.Is4() {
+		binary.NativeEndian.PutUint16(name[:], unix.AF_INET)
+		as4 := ip.As4()
+		copy(name[4:], as4[:])
+		return name, unix.SizeofSockaddrInet4, nil
+	}
+	scope, err := scopeID(ip.Zone())
+	if err != nil {
+		return name, 0, err
+	}
+	binary.NativeEndian.PutUint16(name[:], unix.AF_INET6)
 	as16 := ip.As16()
-	copy(e.name[8:], as16[:])
-	binary.NativeEndian.PutUint32(e.name[24:], scope)
-	e.len = unix.SizeofSockaddrInet6
-	return e, nil
+	copy(name[8:], as16[:])
+	binary.NativeEndian.PutUint32(name[24:], scope)
+	return name, unix.SizeofSockaddrInet6, nil
 }
 
 func scopeID(zone string) (uint32, error) {

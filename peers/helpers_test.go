@@ -83,15 +83,32 @@ func openEnd(t testing.TB, c conf.Tunnel, o Options) *end {
 // first one's address and not the other way round.
 func openPair(t testing.TB, loopback string, o Options) (a, b *end) {
 	t.Helper()
+	return openEnds(t, loopback, o, o)
+}
+
+// openInside is openPair without sockets: both ends are hosts of a network in
+// memory.
+func openInside(t testing.TB, o Options) (a, b *end) {
+	t.Helper()
+	n := peerstest.NewNetwork()
+	oa, ob := o, o
+	oa.Transport = n.Host(netip.MustParseAddr("10.64.0.1"))
+	ob.Transport = n.Host(netip.MustParseAddr("10.64.0.2"))
+	return openEnds(t, "10.64.0.1", oa, ob)
+}
+
+// openEnds connects a, which has address host, and b.
+func openEnds(t testing.TB, host string, oa, ob Options) (a, b *end) {
+	t.Helper()
 	ka, kb := newKey(t), newKey(t)
 	psk := newKey(t)
 	peer := func(k conf.PrivateKey, e conf.Endpoint) []conf.Peer {
 		return []conf.Peer{{PublicKey: k.Public(), PresharedKey: psk, Endpoint: e,
 			AllowedIPs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
 	}
-	a = openEnd(t, conf.Tunnel{Name: uniqueName(), PrivateKey: ka, Peers: peer(kb, conf.Endpoint{})}, o)
-	at := conf.Endpoint{Host: loopback, Port: a.Status().ListenPort}
-	b = openEnd(t, conf.Tunnel{Name: uniqueName(), PrivateKey: kb, Peers: peer(ka, at)}, o)
+	a = openEnd(t, conf.Tunnel{Name: uniqueName(), PrivateKey: ka, Peers: peer(kb, conf.Endpoint{})}, oa)
+	at := conf.Endpoint{Host: host, Port: a.Status().ListenPort}
+	b = openEnd(t, conf.Tunnel{Name: uniqueName(), PrivateKey: kb, Peers: peer(ka, at)}, ob)
 	return a, b
 }
 

@@ -15,7 +15,8 @@ import (
 
 // Names of endpoints are looked up in the background, so that a router starts
 // while DNS is down, and on marked sockets, so that the question never travels
-// through the tunnel that waits for its answer.
+// through the tunnel that waits for its answer. That holds for a tunnel inside
+// of another one too: the host asks, by the uplink.
 
 // Bounds of the pause between two attempts, and of one attempt.
 const (
@@ -89,8 +90,11 @@ func (d *Device) resolve(ctx context.Context, k conf.PublicKey, e conf.Endpoint)
 
 // reachable returns the first address of list that the host has a route to,
 // else the first. Nothing is sent: connecting a UDP socket only asks for the
-// route.
+// route. The host's routes say nothing about a Transport.
 func (d *Device) reachable(list []netip.Addr) netip.Addr {
+	if d.inside {
+		return firstIPv4(list)
+	}
 	dialer := net.Dialer{Control: markControl(d.mark), Timeout: time.Second}
 	for _, a := range list {
 		c, err := dialer.Dial("udp", netip.AddrPortFrom(a, 9).String())
@@ -100,6 +104,16 @@ func (d *Device) reachable(list []netip.Addr) netip.Addr {
 		}
 	}
 	return list[0].Unmap()
+}
+
+// firstIPv4 returns the first IPv4 address of list, else the first of all.
+func firstIPv4(list []netip.Addr) netip.Addr {
+	for _, a := range list {
+		if a = a.Unmap(); a.Is4() {
+			return a
+		}
+	}
+	return list[0]
 }
 
 // setEndpoint gives peer k an address and lets it shake hands at once: what

@@ -15,6 +15,9 @@ import (
 type Status struct {
 	ListenPort uint16
 	Peers      []PeerStatus // in the configuration's order
+	// Lost counts datagrams that came by Options.Transport faster than they
+	// were taken. What sockets lose, the kernel counts.
+	Lost uint64
 }
 
 // PeerStatus is what a device knows about one peer.
@@ -33,7 +36,7 @@ func (d *Device) Status() Status {
 		return Status{}
 	}
 	port, byKey := parseStatus(&b)
-	s := Status{ListenPort: port}
+	s := Status{ListenPort: port, Lost: d.lost.Load()}
 	for _, p := range d.conf.Load().Peers {
 		st := byKey[p.PublicKey.Hex()]
 		st.PublicKey = p.PublicKey

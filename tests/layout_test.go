@@ -33,6 +33,8 @@ var layers = []struct {
 		"a configuration is text turned into policy: reading one starts nothing"},
 	{"dataplane/nat", []string{"classifier/packet"}, []string{"golang.org/x/sys/unix"},
 		"the flow table knows packets, numbers and memory, not tunnels or policy"},
+	{"dataplane/fragment", []string{"classifier/packet"}, nil,
+		"what becomes of a datagram is decided elsewhere"},
 	{"dataplane/segment", []string{"classifier/packet"}, []string{"golang.org/x/sys/cpu"},
 		"cutting and joining packets needs their headers only"},
 	{"dataplane/answer", []string{"classifier/packet"}, nil,

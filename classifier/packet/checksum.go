@@ -66,15 +66,14 @@ func fold(s uint64) uint16 {
 }
 
 // VerifyHeader checks what Decode does not: the checksum of an IPv4 header,
-// and that of a whole ICMP message. The transport checksums of TCP and UDP
-// are for the far end. It is for packets out of a tunnel, which no kernel has
-// looked at.
+// that of a whole ICMP message, and what an ICMP error says. The transport
+// checksums of TCP and UDP are for the far end.
 func VerifyHeader(b []byte, v *View) Reason {
 	b = b[:v.Len]
 	if v.Version == 4 && Checksum(b[:v.L4], 0) != 0xffff {
 		return BadChecksum
 	}
-	if v.Frag != Whole {
+	if v.Frag == Later {
 		return OK
 	}
 	var initial uint64
@@ -85,8 +84,11 @@ func VerifyHeader(b []byte, v *View) Reason {
 	default:
 		return OK
 	}
-	if Checksum(b[v.L4:], initial) != 0xffff {
+	if v.Frag == Whole && Checksum(b[v.L4:], initial) != 0xffff {
 		return BadChecksum
+	}
+	if v.IsError {
+		return v.verifyError(b)
 	}
 	return OK
 }

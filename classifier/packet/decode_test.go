@@ -163,6 +163,17 @@ func TestPortsAreToldFromNoPorts(t *testing.T) {
 			t.Errorf("ICMP type %d decodes as %+v", typ, v)
 		}
 	}
+	for _, typ := range []uint8{9, 13, 30, 77, 255} {
+		if v := mustDecode(t, build(t, ip4(1), echo4(typ), data(28))); v.IsError || v.IsEcho() {
+			t.Errorf("ICMP type %d decodes as %+v", typ, v)
+		}
+	}
+	for _, typ := range []uint8{1, 4, 99, 127, 130, 135, 137, 200, 255} { // RFC 4443, 2.1
+		m := icmp6(typ, 0, 0)
+		if v := mustDecode(t, build(t, ip6(58), m[0], m[1])); v.IsError != (typ < 128) || v.IsEcho() {
+			t.Errorf("ICMPv6 type %d decodes as %+v", typ, v)
+		}
+	}
 }
 
 func TestVerifyHeader(t *testing.T) {

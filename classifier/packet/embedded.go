@@ -1,18 +1,61 @@
 package packet
 
+// verifyError judges an ICMP error whose checksum is true. No router makes one
+// that needs fragments (RFC 1812, 4.3.2.3), and its checksum could not be
+// verified. Redirects and source quench are not for strangers to send (RFC 1812,
+// 4.3.3.2; RFC 6633), nor are the errors that nobody has defined.
+func (v *View) verifyError(b []byte) Reason {
+	if v.Frag != Whole {
+		return BadFragment
+	}
+	const carried4, carried6 = 1<<3 | 1<<11 | 1<<12, 1<<1 | 1<<2 | 1<<3 | 1<<4
+	carried, tooBig := uint32(carried4), v.Type == 3 && v.Code == 4
+	if v.Version == 6 {
+		carried, tooBig = carried6, v.Type == 2
+	}
+	if carried>>v.Type&1 == 0 {
+		return BadICMP
+	}
+	var e View
+	if r := v.Embedded(b, &e); r != OK {
+		return r
+	}
+	if tooBig && !e.tooBigFor(b[v.L4+4:]) {
+		return BadICMP
+	}
+	return OK
+}
+
+// tooBigFor reports whether the quoted packet e can be too big for the MTU
+// that the error's second word, at the start of b, tells: every link takes 68
+// bytes (RFC 791, 3.2), 0 is of routers older than RFC 1191, and a packet that
+// fits needs no fragments. Decode knows the least MTU of IPv6.
+func (e *View) tooBigFor(b []byte) bool {
+	mtu := be32(b)
+	if e.Version == 4 {
+		if mtu &= 0xffff; mtu < 68 {
+			return false
+		}
+	}
+	return mtu < uint32(e.Len)
+}
+
 // Embedded decodes the packet that an ICMP error quotes: e's offsets count
 // from b[v.Payload:]. The quote may end after 8 bytes of its transport
 // header, so less is asked of it than of a packet that travels: addresses,
 // flags, lengths and transport checksum are as they come. e.Len is what the
 // quoted header says, e.Payload means nothing. A bad checksum of a quoted
 // IPv4 header is refused (RFC 5508, REQ-3), and so is an error about an error.
+// Extensions behind the quote (RFC 4884) are no part of it.
 func (v *View) Embedded(b []byte, e *View) Reason {
 	*e = View{}
 	if !v.IsError || int(v.Len) > len(b) || v.Payload > v.Len {
 		return BadICMP
 	}
-	q := b[v.Payload:v.Len]
-	var r Reason
+	q, r := v.quote(b[v.Payload:v.Len], b[v.L4:])
+	if r != OK {
+		return r
+	}
 	if v.Version == 4 {
 		r = e.quoted4(q)
 	} else {
@@ -22,6 +65,26 @@ func (v *View) Embedded(b []byte, e *View) Reason {
 		return r
 	}
 	return e.quotedTransport(q)
+}
+
+// quote returns what of an ICMP error's payload is the packet that it is
+// about. Extensions may follow where the header h counts its words; 0 is an
+// error without (RFC 4884, 4 and 5).
+func (v *View) quote(payload, h []byte) ([]byte, Reason) {
+	n := 0
+	switch {
+	case v.Version == 4 && (v.Type == 3 || v.Type == 11 || v.Type == 12):
+		n = int(h[5]) * 4
+	case v.Version == 6 && (v.Type == 1 || v.Type == 3):
+		n = int(h[4]) * 8
+	}
+	if n > len(payload) {
+		return nil, BadICMP
+	}
+	if n > 0 {
+		payload = payload[:n]
+	}
+	return payload, OK
 }
 
 func (v *View) quoted4(q []byte) Reason {

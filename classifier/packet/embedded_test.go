@@ -149,3 +149,71 @@ func TestEmbeddedTruncatedChecksum(t *testing.T) {
 		t.Errorf("% x", b)
 	}
 }
+
+// TestVerifyError has what the classes of malformed packets leave out: the
+// edges, and IPv6.
+func TestVerifyError(t *testing.T) {
+	inner, inner6 := build(t, ip4(17), udp(), data(1372)), build(t, ip6(17), udp(), data(1352))
+	of4 := func(typ, code uint8, id, seq uint16, quote []byte) []byte {
+		return build(t, ip4(1), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(typ, code), Id: id, Seq: seq}, gopacket.Payload(quote))
+	}
+	of6 := func(typ uint8, rest uint32, quote []byte) []byte {
+		m := icmp6(typ, 0, rest)
+		return build(t, ip6(58), m[0], append(m[1].(gopacket.Payload), quote...))
+	}
+	first := of4(3, 1, 0, 0, inner[:32])
+	first[6] = 0x20
+	padded, padded6 := append(at(inner[:128], 0), 0x20, 0, 0, 0), append(at(inner6[:128], 0), 0x20, 0, 0, 0)
+	for _, row := range []struct {
+		name string
+		b    []byte
+		want Reason
+	}{
+		{"unreachable", of4(3, 1, 0, 0, inner[:28]), OK},
+		{"time exceeded", of4(11, 0, 0, 0, inner[:28]), OK},
+		{"parameter problem", of4(12, 0, 0xff00, 0, inner[:28]), OK},
+		{"source quench", of4(4, 0, 0, 0, inner[:28]), BadICMP},
+		{"redirect", of4(5, 0, 0, 0, inner[:28]), BadICMP},
+		{"the first fragment of an error", fix4(first), BadFragment},
+		{"too big, MTU 67", of4(3, 4, 0, 67, inner[:28]), BadICMP},
+		{"too big, MTU 68", of4(3, 4, 0, 68, inner[:28]), OK},
+		{"too big, MTU 1399", of4(3, 4, 0, 1399, inner[:28]), OK},
+		{"too big, MTU 1400", of4(3, 4, 0, 1400, inner[:28]), BadICMP},
+		{"too big, a length before the MTU", of4(3, 4, 7, 1300, inner[:28]), OK},
+		{"32 words and extensions", of4(11, 0, 32, 0, padded), OK},
+		{"33 words, the whole payload", of4(11, 0, 33, 0, padded), OK},
+		{"34 words of 33", of4(11, 0, 34, 0, padded), BadICMP},
+		{"6 words, which end in the ports", of4(11, 0, 6, 0, padded), BadICMP},
+		{"unreachable, IPv6", of6(1, 0, inner6[:48]), OK},
+		{"too big, IPv6, MTU 1399", of6(2, 1399, inner6[:48]), OK},
+		{"too big, IPv6, MTU 1400", of6(2, 1400, inner6[:48]), BadICMP},
+		{"too big, IPv6, an MTU beyond 16 bits", of6(2, 1<<16|1300, inner6[:48]), BadICMP},
+		{"time exceeded, IPv6", of6(3, 0, inner6[:48]), OK},
+		{"16 words of 8 and extensions", of6(3, 16<<24, padded6), OK},
+		{"17 words of 16 and a half", of6(1, 17<<24, padded6), BadICMP},
+		{"parameter problem, IPv6", of6(4, 40, inner6[:48]), OK},
+		{"an error that nobody defined, IPv6", of6(5, 0, inner6[:48]), BadICMP},
+		{"the last of those, IPv6", of6(127, 0, inner6[:48]), BadICMP},
+	} {
+		v := mustDecode(t, row.b)
+		if got := VerifyHeader(row.b, v); got != row.want {
+			t.Errorf("%s: %v, want %v", row.name, got, row.want)
+		}
+	}
+}
+
+// Extensions are no part of the packet that an error quotes, even where the
+// rest of its header would be.
+func TestEmbeddedLeavesExtensionsAlone(t *testing.T) {
+	quote := append(at(build(t, ip4(6), tcp(), data(100))[:28], 0), data(40)...)
+	b := build(t, ip4(1), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(11, 0), Id: 7}, gopacket.Payload(quote))
+	v := mustDecode(t, b)
+	var e View
+	if r := v.Embedded(b, &e); r != OK {
+		t.Fatal(r)
+	}
+	SetEmbeddedSource(b, v, &e, Addr4(0x0a000001), 77)
+	if !bytes.Equal(b[56:], data(40)) || VerifyHeader(b, v) != OK {
+		t.Errorf("% x", b)
+	}
+}

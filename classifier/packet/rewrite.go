@@ -78,7 +78,8 @@ func SetEmbeddedDestination(b []byte, v, e *View, a Addr, port uint16) {
 }
 
 func setEmbedded(b []byte, v, e *View, s side, a Addr, port uint16) {
-	d := set(b[v.Payload:v.Len], e, s, a, port, false)
+	q, _ := v.quote(b[v.Payload:v.Len], b[v.L4:])
+	d := set(q, e, s, a, port, false)
 	d.apply(b[v.L4+2:])
 }
 
@@ -216,4 +217,15 @@ func ClampMSS(b []byte, v *View, max uint16, partial bool) bool {
 	}
 	changed(old, max).apply(t[16:])
 	return true
+}
+
+// SetID gives an IPv4 packet another identification.
+func SetID(b []byte, v *View, id uint16) {
+	if v.Version != 4 {
+		return
+	}
+	d := changed(v.ID, id)
+	v.ID = id
+	binary.BigEndian.PutUint16(b[4:], id)
+	d.apply(b[10:])
 }

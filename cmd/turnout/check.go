@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"turnout/classifier"
 	"turnout/conf"
@@ -26,6 +27,8 @@ type report struct {
 	Groups   []string       `json:"groups"`
 	Entries  map[string]int `json:"entries"` // by what decides: rule, route, allowed-ips, default
 	Sets     []setCount     `json:"sets"`
+	Forwards []forwardLine  `json:"forwards"`
+	Limits   *flowLimits    `json:"limits,omitempty"`
 	Table    *tableCost     `json:"table,omitempty"` // what the policy costs once compiled
 }
 
@@ -49,9 +52,12 @@ type setCount struct {
 }
 
 type tunnelCount struct {
-	Name    string `json:"name"`
-	Peers   int    `json:"peers"`
-	Widened bool   `json:"widened"` // carries more than its AllowedIPs say, since policy names it
+	Name     string       `json:"name"`
+	Peers    int          `json:"peers"`
+	Widened  bool         `json:"widened"` // carries more than its AllowedIPs say, since policy names it
+	Via      []string     `json:"via"`     // the tunnels that carry it, the next one first; none: the uplink does
+	FullCone bool         `json:"full_cone"`
+	Accept   []acceptLine `json:"accept"`
 }
 
 func check(e *env, args []string) int {
@@ -80,7 +86,7 @@ func check(e *env, args []string) int {
 
 func examine(file string, o *options) report {
 	r := report{File: file, Problems: []finding{}, Warnings: []finding{}, Notes: []finding{},
-		Tunnels: []tunnelCount{}, Groups: []string{}, Entries: map[string]int{}, Sets: []setCount{}}
+		Tunnels: []tunnelCount{}, Groups: []string{}, Entries: map[string]int{}, Sets: []setCount{}, Forwards: []forwardLine{}}
 	defer frugal()()
 	cfg, err := conf.Load(file, conf.Options{LAN: o.lan, Purpose: conf.ForCheck})
 	var table *classifier.Table
@@ -100,9 +106,12 @@ func examine(file string, o *options) report {
 	for _, s := range cfg.Policy.Sets {
 		r.Sets = append(r.Sets, setCount{s.Name, len(s.Prefixes)})
 	}
-	for _, t := range cfg.Tunnels {
-		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6})
+	for i := range cfg.Tunnels {
+		t := &cfg.Tunnels[i]
+		r.Tunnels = append(r.Tunnels, tunnelCount{t.Name, len(t.Peers), t.Widened4 || t.Widened6, viaNames(cfg, i), t.FullCone, acceptLines(t)})
 	}
+	r.Forwards = append(r.Forwards, forwardLines(cfg)...)
+	r.Limits = &flowLimits{cfg.Limits.Flows, cfg.Limits.FlowsPerHost, cfg.Limits.NewFlowsPerHost}
 	for _, g := range cfg.Groups {
 		r.Groups = append(r.Groups, g.Name)
 	}
@@ -137,11 +146,13 @@ func (r report) print(w io.Writer) {
 		return
 	}
 	for _, t := range r.Tunnels {
-		widened := ""
-		if t.Widened {
-			widened = ", widened: it carries more than its AllowedIPs say, because policy names it"
+		fmt.Fprintln(w, t)
+		for _, a := range t.Accept {
+			fmt.Fprintf(w, "tunnel %s accepts %s\n", t.Name, a)
 		}
-		fmt.Fprintf(w, "tunnel %s: %s%s\n", t.Name, count(t.Peers, "peer"), widened)
+	}
+	for _, f := range r.Forwards {
+		fmt.Fprintln(w, f)
 	}
 	for _, s := range r.Sets {
 		fmt.Fprintf(w, "set %s: %s\n", s.Name, count(s.Prefixes, "network"))
@@ -149,6 +160,20 @@ func (r report) print(w io.Writer) {
 	fmt.Fprintln(w, r.Table)
 	fmt.Fprintf(w, "%s: valid, %s, %s, %s, %s, %s\n", r.File, count(len(r.Tunnels), "tunnel"), count(len(r.Groups), "group"),
 		count(r.Entries["rule"], "rule"), count(r.Entries["route"], "route"), count(len(r.Warnings), "warning"))
+}
+
+func (t tunnelCount) String() string {
+	text := fmt.Sprintf("tunnel %s: %s", t.Name, count(t.Peers, "peer"))
+	if len(t.Via) > 0 {
+		text += ", via " + strings.Join(t.Via, ", then ") + ", then the uplink"
+	}
+	if t.FullCone {
+		text += ", full cone"
+	}
+	if t.Widened {
+		text += ", widened: it carries more than its AllowedIPs say, because policy names it"
+	}
+	return text
 }
 
 func count(n int, what string) string {

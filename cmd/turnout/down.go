@@ -44,6 +44,9 @@ func takeDown(runDir string, keepGuard bool) error {
 		return fmt.Errorf("the daemon does not end: %w", err)
 	}
 	defer unlock()
+	if !keepGuard {
+		os.Remove(filepath.Join(runDir, flowFile)) // nobody is to take up these conversations
+	}
 	if asked {
 		return nil
 	}

@@ -55,11 +55,11 @@ func (r *router) adapt(ctx context.Context) {
 	if r.stopped || found.same(r.around) {
 		return
 	}
-	if _, err := r.setHost(found); err != nil {
+	if _, err := r.setHost(r.cfg.Load(), found); err != nil {
 		r.opt.Log.Error("the host has changed and cannot be followed", "err", err)
 		return
 	}
-	r.engine.Swap(r.plan(r.engine.Plan().Table, found))
+	r.engine.Swap(r.plan(r.cfg.Load(), r.engine.Plan().Table, found))
 	r.around = found
 	r.opt.Log.Info("followed a change of the host", "uplinks", found.uplinks, "lan", found.prefixes())
 }

@@ -60,6 +60,18 @@ func (a surroundings) lanMTU() int {
 	return mtu
 }
 
+// gateway reports whether a is the gateway's own address on the LAN.
+func (a surroundings) gateway(addr netip.Addr) bool {
+	for _, l := range a.lan {
+		for i := range l.networks {
+			if l.networks[i].Gateway.Netip() == addr {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // prefixes are those of all LAN interfaces, IPv4.
 func (a surroundings) prefixes() []netip.Prefix {
 	var all []netip.Prefix
@@ -163,10 +175,15 @@ const (
 	minMTU        = 1280 // RFC 8200, 5: the least that any IPv6 path takes
 )
 
-// tunnelMTU is the largest inner packet of a tunnel.
-func tunnelMTU(c *conf.Tunnel, uplinks []string) int {
-	if c.MTU > 0 {
+// tunnelMTU is the largest inner packet of a tunnel: as configured, or what fits
+// into the tunnel that carries it, or into the uplink's packets.
+func tunnelMTU(cfg *conf.Config, i int, uplinks []string) int {
+	c := &cfg.Tunnels[i]
+	switch {
+	case c.MTU > 0:
 		return c.MTU
+	case c.Via >= 0:
+		return dataplane.ConduitMTU(tunnelMTU(cfg, c.Via, uplinks))
 	}
 	outer := 0
 	for _, name := range uplinks {

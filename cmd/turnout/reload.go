@@ -80,7 +80,8 @@ func (d *daemon) Reload(q control.ReloadRequest) (control.Reloaded, error) {
 // of the policy, through the table and through the policy as written.
 const verifyPackets = 1000
 
-// Reload changes to the policy of cfg. Tunnels are widened before it can name
+// Reload changes to the policy of cfg, and to what stands beside it: forwards,
+// accepts, full cones. Tunnels are widened before it can name
 // them and stay so: flows of the policy before may still be in them.
 func (r *router) Reload(cfg *conf.Config, repin bool) error {
 	r.mu.Lock()
@@ -106,7 +107,13 @@ func (r *router) Reload(cfg *conf.Config, repin bool) error {
 			return fmt.Errorf("widening for the new policy: %w", err)
 		}
 	}
-	plan := r.plan(table, r.around)
+	if !sameInside(old, cfg, r.around) {
+		if _, err := r.setHost(cfg, r.around); err != nil {
+			return fmt.Errorf("preparing the host for other forwards: %w", err)
+		}
+	}
+	r.reserve(cfg)
+	plan := r.plan(cfg, table, r.around)
 	if repin {
 		r.engine.Repin(plan)
 	} else {

@@ -10,12 +10,14 @@ import (
 )
 
 // sameButPolicy returns an error that lists what differs between the
-// configuration in force and another one, policy and hooks aside.
+// configuration in force and another one, policy and hooks aside. What far hosts
+// may start is policy too: forwards, accept and full_cone.
 func sameButPolicy(old, cfg *conf.Config) error {
 	var list []string
 	list = append(list, fields("[lan]", old.LAN, cfg.LAN)...)
 	list = append(list, fields("[uplink]", old.Uplink, cfg.Uplink)...)
 	list = append(list, fields("[host]", old.Host, cfg.Host)...)
+	list = append(list, fields("[limits]", old.Limits, cfg.Limits)...)
 	list = append(list, tunnelChanges(old.Tunnels, cfg.Tunnels)...)
 	if len(list) == 0 {
 		return nil
@@ -65,8 +67,8 @@ func peerChanges(tunnel string, old, now []conf.Peer) (list []string) {
 }
 
 // notCompared are fields that say where something stands or what it is called,
-// that policy brings about, or that have their own comparison.
-var notCompared = []string{"Pos", "Name", "Widened4", "Widened6", "ForeignHooks", "Peers"}
+// that are policy or brought about by it, or that have their own comparison.
+var notCompared = []string{"Pos", "Name", "Accept", "FullCone", "Widened4", "Widened6", "ForeignHooks", "Peers"}
 
 // fields names the fields in which two structures differ; never their values,
 // which may be keys.

@@ -69,20 +69,28 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 		return nil, err
 	}
 	device.Log = o.Log
-	r.engine = dataplane.New(device, dataplane.Options{Log: o.Log})
-	adopted, err := r.setHost(r.around)
+	flows, kept, err := openFlows(cfg, o)
+	if err != nil {
+		device.Close()
+		return nil, err
+	}
+	r.engine = dataplane.New(device, dataplane.Options{Flows: flows, Log: o.Log})
+	adopted, err := r.setHost(cfg, r.around)
 	if err != nil {
 		device.Close()
 		return nil, err // Set has undone what it did
 	}
-	if err := r.openTunnels(r.around.uplinks); err != nil {
+	r.makePaths(r.around.uplinks)
+	r.engine.Swap(r.plan(cfg, table, r.around)) // what comes out of a tunnel at once finds it
+	if err := r.openTunnels(); err != nil {
 		// A LAN that a crash left closed does not open because a start failed.
 		err = errors.Join(err, host.Restore(o.RunDir, adopted))
 		r.closeTunnels()
 		device.Close()
 		return nil, err
 	}
-	r.engine.Swap(r.plan(table, r.around))
+	r.reserve(cfg)
+	r.greet(cfg, kept)
 	ctx, r.cancel = context.WithCancel(ctx)
 	go func() {
 		r.done <- r.engine.Run(ctx)
@@ -94,8 +102,7 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 
 // setHost makes the host route the LAN into the TUN device. It reports whether
 // it found the LAN closed by a router that did not end in order.
-func (r *router) setHost(a surroundings) (adopted bool, err error) {
-	cfg := r.cfg.Load()
+func (r *router) setHost(cfg *conf.Config, a surroundings) (adopted bool, err error) {
 	spec := host.Spec{
 		TUN: cfg.Host.TUN, MTU: a.lanMTU(),
 		Local: cfg.LAN.Local, Uplinks: a.uplinks,
@@ -103,7 +110,8 @@ func (r *router) setHost(a surroundings) (adopted bool, err error) {
 		DirectMark: cfg.Host.DirectMark, DirectMask: cfg.Host.DirectMask,
 		Table: cfg.Host.Table, Priority: cfg.Host.Priority,
 		AdjustFirewall: cfg.Host.AdjustFirewall,
-		RunDir:         r.opt.RunDir, Log: r.opt.Log,
+		Listen:         listening(cfg), UsesInside: usesInside(cfg, a),
+		RunDir: r.opt.RunDir, Log: r.opt.Log,
 	}
 	for _, l := range a.lan {
 		spec.LAN = append(spec.LAN, host.LANInterface{Name: l.name, Prefixes: append(l.prefixes(), l.ipv6...)})
@@ -115,39 +123,76 @@ func (r *router) setHost(a surroundings) (adopted bool, err error) {
 	return state.Adopted, nil
 }
 
-// openTunnels starts a WireGuard device for each tunnel, in listed order.
-func (r *router) openTunnels(uplinks []string) error {
+// makePaths makes each tunnel's end in the data path, in listed order.
+func (r *router) makePaths(uplinks []string) {
 	cfg := r.cfg.Load()
 	for i := range cfg.Tunnels {
 		c := &cfg.Tunnels[i]
-		t := &tunnel{conf: c, exit: classifier.FirstNamed + classifier.ExitID(i), mtu: tunnelMTU(c, uplinks)}
+		t := &tunnel{conf: c, exit: tunnelExit(i), mtu: tunnelMTU(cfg, i, uplinks)}
 		own4, own6 := ownAddresses(c)
 		t.path = r.engine.NewTunnel(dataplane.TunnelOptions{
 			Name: c.Name, Exit: t.exit, MTU: t.mtu,
 			Address4: own4, Address6: own6,
 			Masquerade: c.NAT == conf.Masquerade, Peers: len(c.Peers),
 		})
-		device, err := peers.Open(*c, peers.Options{
+		r.tunnels = append(r.tunnels, t)
+	}
+}
+
+// openTunnels starts a WireGuard device for each tunnel, one that carries
+// another before that one.
+func (r *router) openTunnels() error {
+	cfg := r.cfg.Load()
+	for _, i := range carriersFirst(cfg.Tunnels) {
+		t := r.tunnels[i]
+		o := peers.Options{
 			Mark: cfg.Host.Mark, Device: t.path, Sending: t.path.Sending, Sent: t.path.Sent, Log: r.opt.Log,
-		})
+		}
+		if via := t.conf.Via; via >= 0 {
+			o.Transport = r.tunnels[via].path.Conduit()
+		}
+		device, err := peers.Open(*t.conf, o)
 		if err != nil {
 			return fmt.Errorf("starting: %w", err)
 		}
 		t.device = device
-		r.tunnels = append(r.tunnels, t)
 	}
 	return nil
 }
 
+// carriersFirst lists the tunnels, each after the one that it goes by. There is
+// no cycle: conf refuses those.
+func carriersFirst(tunnels []conf.Tunnel) (order []int) {
+	done := make([]bool, len(tunnels))
+	var add func(i int)
+	add = func(i int) {
+		if i < 0 || done[i] {
+			return
+		}
+		done[i] = true
+		add(tunnels[i].Via)
+		order = append(order, i)
+	}
+	for i := range tunnels {
+		add(i)
+	}
+	return order
+}
+
+// tunnelExit is the exit of the i-th tunnel.
+func tunnelExit(i int) classifier.ExitID { return classifier.FirstNamed + classifier.ExitID(i) }
+
 // closeTunnels ends the devices; each closes its end of the data path.
 func (r *router) closeTunnels() {
 	for _, t := range r.tunnels {
-		t.device.Close()
+		if t.device != nil {
+			t.device.Close()
+		}
 	}
 }
 
 // plan is what the data path decides by.
-func (r *router) plan(table *classifier.Table, a surroundings) *dataplane.Plan {
+func (r *router) plan(cfg *conf.Config, table *classifier.Table, a surroundings) *dataplane.Plan {
 	p := dataplane.NewPlan(table)
 	for _, l := range a.lan {
 		p.LAN = append(p.LAN, l.networks...)
@@ -155,6 +200,7 @@ func (r *router) plan(table *classifier.Table, a surroundings) *dataplane.Plan {
 	for _, t := range r.tunnels {
 		p.Tunnels[t.exit] = t.path
 	}
+	setGates(p, cfg)
 	return p
 }
 

@@ -97,10 +97,11 @@ func sound(t testing.TB, b []byte) *packet.View {
 }
 
 func TestICMPErrorQuotesWhatFits(t *testing.T) {
-	for _, size := range []int{0, 1, 100, 519, 520, 521, 1180, 1400, 60000} {
+	for _, size := range []int{41, 42, 100, 519, 520, 521, 1180, 1400, 60000} {
 		orig := build(t, ip4(layers.IPProtocolUDP), &layers.UDP{SrcPort: 5000, DstPort: 53}, gopacket.Payload(bytes.Repeat([]byte{'x'}, size)))
 		var buf [1280]byte
-		n := ICMPError(buf[:], orig, decode(t, orig), addr(us4), 3, 4, 1420)
+		mtu := uint16(len(orig) - 1)
+		n := ICMPError(buf[:], orig, decode(t, orig), addr(us4), 3, 4, mtu)
 		if want := 28 + min(len(orig), 548); n != want {
 			t.Fatalf("%d bytes of payload: an error of %d bytes, want %d", size, n, want)
 		}
@@ -110,7 +111,7 @@ func TestICMPErrorQuotesWhatFits(t *testing.T) {
 		if !ip.SrcIP.Equal(us4) || !ip.DstIP.Equal(host4) || ip.TTL != 64 || ip.Flags != 0 || ip.TOS != 0xc0 {
 			t.Errorf("header %+v", ip)
 		}
-		if icmp.TypeCode != layers.CreateICMPv4TypeCode(3, 4) || icmp.Id != 0 || icmp.Seq != 1420 {
+		if icmp.TypeCode != layers.CreateICMPv4TypeCode(3, 4) || icmp.Id != 0 || icmp.Seq != mtu {
 			t.Errorf("message %+v", icmp)
 		}
 		if !bytes.Equal(icmp.Payload, orig[:n-28]) {
@@ -125,9 +126,13 @@ func TestICMPErrorQuotesWhatFits(t *testing.T) {
 
 func TestICMPErrorIPv6(t *testing.T) {
 	for _, size := range []int{0, 100, 1183, 1184, 1185, 1400} {
+		typ, mtu := uint8(1), uint16(0)
+		if size == 1400 {
+			typ, mtu = packetTooBig, 1400
+		}
 		orig := build(t, ip6(layers.IPProtocolTCP), &layers.TCP{SrcPort: 5000, DstPort: 443, SYN: true}, gopacket.Payload(bytes.Repeat([]byte{'x'}, size)))
 		var buf [1280]byte
-		n := ICMPError(buf[:], orig, decode(t, orig), addr(us6), 2, 0, 1400)
+		n := ICMPError(buf[:], orig, decode(t, orig), addr(us6), typ, 0, mtu)
 		if want := 48 + min(len(orig), 1232); n != want {
 			t.Fatalf("%d bytes of payload: an error of %d bytes, want %d", size, n, want)
 		}
@@ -137,7 +142,7 @@ func TestICMPErrorIPv6(t *testing.T) {
 		if !ip.SrcIP.Equal(us6) || !ip.DstIP.Equal(host6) || ip.HopLimit != 64 {
 			t.Errorf("header %+v", ip)
 		}
-		if icmp.TypeCode != layers.CreateICMPv6TypeCode(2, 0) || !bytes.Equal(icmp.Payload[:4], []byte{0, 0, 1400 >> 8, 1400 & 0xff}) {
+		if icmp.TypeCode != layers.CreateICMPv6TypeCode(typ, 0) || !bytes.Equal(icmp.Payload[:4], []byte{0, 0, byte(mtu >> 8), byte(mtu)}) {
 			t.Errorf("message %+v", icmp)
 		}
 		if !bytes.Equal(icmp.Payload[4:], orig[:n-48]) {
@@ -164,6 +169,7 @@ func TestNeverAnswered(t *testing.T) {
 		{"a first fragment of a SYN", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.Flags = layers.IPv4MoreFragments }), true, false},
 		{"a first fragment of data", tcp(func(ip *layers.IPv4, s *layers.TCP) { ip.Flags = layers.IPv4MoreFragments; s.SYN, s.ACK = false, true }), true, true},
 		{"broadcast", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.DstIP = net.IP{255, 255, 255, 255} }), false, false},
+		{"from the router's own address", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.SrcIP = us4 }), false, true},
 		{"multicast", tcp(func(ip *layers.IPv4, _ *layers.TCP) { ip.DstIP = net.IP{224, 0, 0, 251} }), false, false},
 		{"an echo request", build(t, ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(8, 0), Id: 7}), true, false},
 		{"an ICMP error", build(t, ip4(layers.IPProtocolICMPv4), &layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(11, 0)}, quoted), false, false},

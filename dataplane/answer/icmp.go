@@ -23,9 +23,10 @@ const packetTooBig = 2 // of ICMPv6: the one error about multicast (RFC 4443, 2.
 // orig is as it came, v what Decode made of it; a super-packet is quoted by
 // its head. mtu is what "fragmentation needed" and "packet too big" tell, in
 // bytes, 0 for every other error. It returns the length of the error, or 0:
-// never about an ICMP error, a later fragment, or what was not for one host.
+// never about an ICMP error, a later fragment, what was not for one host, or
+// what claims to come from src itself.
 func ICMPError(dst, orig []byte, v *packet.View, src packet.Addr, typ, code uint8, mtu uint16) int {
-	if v.IsError || v.Frag == packet.Later || src.Is4() != (v.Version == 4) {
+	if v.IsError || v.Frag == packet.Later || src.Is4() != (v.Version == 4) || src == v.Src {
 		return 0
 	}
 	n, limit, proto := header4, max4, uint8(packet.ICMP)

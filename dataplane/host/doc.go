@@ -8,6 +8,11 @@
 //	       └──────── rule D: LAN prefixes ─► main                │
 //	uplink ◄── masquerade ◄── rule C: iif turnout0 ─► main ◄─────┘ (direct, and back to the LAN)
 //
+// Conversations in which the gateway's own LAN address takes part pass the TUN
+// device as the process's, by the address Inside: rule F leads everything to it
+// into table T, conntrack translates on the LAN's side, and no wire sees it. All
+// of this is there only for a Spec that asks for it.
+//
 // Two layers each keep the LAN closed alone when the process is gone: the
 // guard, an nft chain that lets LAN packets into the TUN device only, and the
 // unreachable default route below the TUN device's own.

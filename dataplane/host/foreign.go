@@ -36,7 +36,7 @@ func Conflicts(s Spec) []Conflict {
 
 func conflicts(s *Spec, old *State) []Conflict {
 	var all []Conflict
-	for _, part := range []func(*Spec, *State) ([]Conflict, error){uplinkConflicts, ruleConflicts, tableConflicts, chainConflicts} {
+	for _, part := range []func(*Spec, *State) ([]Conflict, error){insideConflicts, uplinkConflicts, ruleConflicts, tableConflicts, chainConflicts} {
 		found, err := part(s, old)
 		if err != nil {
 			found = append(found, Conflict{Where: "this host", Why: err.Error()})
@@ -143,7 +143,7 @@ func chainConflicts(s *Spec, _ *State) ([]Conflict, error) {
 	for _, base := range f.bases {
 		var needed []pass
 		for _, sample := range samples(s) {
-			if !slices.Contains(needed, sample.pass) && f.drops(base, sample) {
+			if !slices.ContainsFunc(needed, sample.same) && f.drops(base, sample) {
 				needed = append(needed, sample.pass)
 			}
 		}

@@ -19,7 +19,8 @@ const (
 	afterForeign = 300
 )
 
-// newRuleset tells the whole table, in the order in which a packet meets it.
+// newRuleset tells the whole table, in the order in which a packet meets it;
+// the chains that only Inside needs follow, in that order too.
 func newRuleset(s *Spec, local []netip.Prefix, localIfs []string) ruleset {
 	r := ruleset{sets: newSets(s, local, localIfs)}
 	has := func(name string) bool {
@@ -37,6 +38,9 @@ func newRuleset(s *Spec, local []netip.Prefix, localIfs []string) ruleset {
 		inboundChain(s, has),
 		quotesChain(s, has),
 		srcnatChain(s),
+	}
+	if s.usesInside() {
+		r.chains = append(r.chains, listenChain(s, has), asIsChain(s), insideChain(s))
 	}
 	return r
 }
@@ -62,6 +66,7 @@ func newSets(s *Spec, local []netip.Prefix, localIfs []string) []set {
 			}
 		}
 	}
+	all = append(all, listenSets(s)...)
 	all = append(all, set{errorSet, nftables.TypeICMPType, byteElements(icmpErrors)})
 	if private := privateOf(pick(s.lanPrefixes(), ipv4)); len(private) > 0 {
 		all = append(all, set{privateSet, nftables.TypeIPAddr, prefixElements(private)})
@@ -73,6 +78,7 @@ func notFromLAN() words { return rule(meta(expr.MetaKeyIIFNAME), notIn(lanSet)) 
 func toLAN() words      { return rule(meta(expr.MetaKeyOIFNAME), in(lanSet)) }
 func notToLAN() words   { return rule(meta(expr.MetaKeyOIFNAME), notIn(lanSet)) }
 
+func from(f family, set string) words  { return rule(saddr(f), in(set+f.suffix())) }
 func to(f family, set string) words    { return rule(daddr(f), in(set+f.suffix())) }
 func notTo(f family, set string) words { return rule(daddr(f), notIn(set+f.suffix())) }
 
@@ -81,14 +87,17 @@ func notTo(f family, set string) words { return rule(daddr(f), notIn(set+f.suffi
 // entry, skip the nat chains and leave with its LAN source. A tunnel's packet
 // must leave none either: to conntrack it is an answer to nothing, invalid.
 func rawChain(s *Spec, has func(string) bool) chain {
-	c := chain{"raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, []words{
+	c := chain{"raw", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, *nftables.ChainPriorityRaw, nil}
+	if s.usesInside() {
+		c.rules = rawInside(s)
+	}
+	c.rules = append(c.rules,
 		rule(iifname(s.TUN), to(ipv4, lanSet), words{&expr.Notrack{}}, accept),
 		rule(notFromLAN(), accept),
 		rule(meta(expr.MetaKeyNFPROTO), not(nfproto(ipv4)), accept),
 		// The host's own addresses, broadcast and multicast are the host's business.
-		rule(words{&expr.Fib{Register: reg1, ResultADDRTYPE: true, FlagDADDR: true}}, not([]byte{unix.RTN_UNICAST, 0, 0, 0}), accept),
-		rule(to(ipv4, lanSet), accept),
-	}}
+		rule(fibType(), not([]byte{unix.RTN_UNICAST, 0, 0, 0}), accept),
+		rule(to(ipv4, lanSet), accept))
 	if has(localSet + ipv4.suffix()) {
 		c.rules = append(c.rules, rule(to(ipv4, localSet), accept))
 	}
@@ -99,15 +108,21 @@ func rawChain(s *Spec, has func(string) bool) chain {
 }
 
 // guardRules is the guard: LAN packets go into the TUN device, to each other,
-// or nowhere. IPv6 has no way through the process yet, so it has none here.
+// or nowhere, and packets to the LAN go to the LAN. IPv6 has no way through the process yet, so it has none here.
 func guardRules(s *Spec, has func(string) bool) chain {
-	c := chain{guardChain, nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter - 10, []words{
+	c := chain{guardChain, nftables.ChainTypeFilter, nftables.ChainHookForward, *nftables.ChainPriorityFilter - 10, nil}
+	if s.usesInside() {
+		c.rules = guardInside(s, has)
+	}
+	c.rules = append(c.rules,
+		// A LAN interface that is down has taken its routes along: main's
+		// default would lead what a tunnel sends to the LAN out of the uplink.
+		rule(iifname(s.TUN), to(ipv4, lanSet), notToLAN(), counter, drop),
 		rule(notFromLAN(), accept),
 		rule(oifname(s.TUN), only(ipv4), accept),
 		// The prefix counts, not the interface alone: on a stick the uplink is
 		// a LAN interface.
-		rule(toLAN(), to(ipv4, lanSet), accept),
-	}}
+		rule(toLAN(), to(ipv4, lanSet), accept))
 	if has(lanSet + ipv6.suffix()) {
 		c.rules = append(c.rules, rule(toLAN(), to(ipv6, lanSet), accept))
 	}
@@ -134,6 +149,9 @@ func quotesChain(s *Spec, has func(string) bool) chain {
 		rule(meta(expr.MetaKeyL4PROTO), not([]byte{unix.IPPROTO_ICMP}), accept),
 		rule(to(ipv4, lanSet), accept),
 	}}
+	if s.usesInside() {
+		c.rules = append(c.rules, rule(toInside(), accept)) // no way but into the TUN device: insideChain
+	}
 	if has(localSet + ipv4.suffix()) {
 		c.rules = append(c.rules, rule(to(ipv4, localSet), accept))
 	}
@@ -148,10 +166,15 @@ func quotesChain(s *Spec, has func(string) bool) chain {
 }
 
 // srcnatChain gives direct traffic the address of whichever uplink it leaves
-// by. What goes to the LAN comes from a tunnel and keeps its source. It runs
-// after the usual priority, so that an administrator's own snat comes first.
+// by. What goes to the LAN comes from a tunnel and keeps its source, unless that
+// is the process itself. It runs after the usual priority, so that an
+// administrator's own snat comes first.
 func srcnatChain(s *Spec) chain {
-	return chain{"srcnat", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource + 10, []words{
+	c := chain{"srcnat", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, *nftables.ChainPriorityNATSource + 10, []words{
 		rule(iifname(s.TUN), notTo(ipv4, lanSet), words{&expr.Masq{}}),
 	}}
+	if s.usesInside() {
+		c.rules = append(c.rules, rule(iifname(s.TUN), fromInside(), words{&expr.Masq{}}))
+	}
+	return c
 }

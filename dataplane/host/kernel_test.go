@@ -23,7 +23,7 @@ func TestNoICMPThatQuotesATunnelsPacket(t *testing.T) {
 		provoke := func() [][]byte {
 			watch := w.gateway.watch(w.uplink)
 			for _, k := range kinds { // in case this kernel says nothing itself
-				w.sayICMP(tunneled, k[0], k[1], udpPacket(far, netip.MustParseAddrPort(lanHost+":9"), 64))
+				w.gateway.sayICMP(tunneled, k[0], k[1], udpPacket(far, netip.MustParseAddrPort(lanHost+":9"), 64))
 			}
 			p.file.Write(udpPacket(far, netip.MustParseAddrPort(lanHost+":9"), 1))       // TTL exceeded
 			p.file.Write(udpPacket(far, netip.MustParseAddrPort("192.168.77.99:9"), 64)) // nobody there
@@ -56,15 +56,31 @@ func TestNoICMPThatQuotesATunnelsPacket(t *testing.T) {
 	})
 }
 
-// sayICMP sends an ICMP error from the gateway as its kernel would. The kernel's
-// own voice is one socket for each CPU of the machine, shared by all namespaces;
-// it has been seen to fail for minutes, and no control can rest on it.
-func (w *world) sayICMP(to string, typ, code byte, quoted []byte) {
-	w.t.Helper()
+// sayICMP sends an ICMP error from n as its kernel would. The kernel's own voice
+// is one socket for each CPU of the machine, shared by all namespaces; it has
+// been seen to fail for minutes, and no control can rest on it.
+func (n *node) sayICMP(to string, typ, code byte, quoted []byte) {
+	n.t.Helper()
 	m := append([]byte{typ, code, 0, 0, 0, 0, 0, 0}, quoted...)
 	if code == 4 {
 		m[6], m[7] = 1280>>8, 1280&0xff
 	}
+	n.must(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		err = sendICMP(fd, m, netip.MustParseAddr(to))
+		if err == unix.EPERM {
+			return nil // the guard has dropped it
+		}
+		return err
+	})
+}
+
+// sendICMP sends a message whose checksum is zero yet.
+func sendICMP(fd int, m []byte, to netip.Addr) error {
 	sum := uint32(0)
 	for i := 0; i+1 < len(m); i += 2 {
 		sum += uint32(m[i])<<8 | uint32(m[i+1])
@@ -72,18 +88,39 @@ func (w *world) sayICMP(to string, typ, code byte, quoted []byte) {
 	sum = sum>>16 + sum&0xffff
 	sum = ^(sum>>16 + sum)
 	m[2], m[3] = byte(sum>>8), byte(sum)
-	w.gateway.must(func() error {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
-		if err != nil {
+	return unix.Sendto(fd, m, 0, &unix.SockaddrInet4{Addr: to.As4()})
+}
+
+// answerPings answers echo requests to n, beside its kernel, for sayICMP's reason.
+func (n *node) answerPings() {
+	n.t.Helper()
+	fd := -1
+	n.must(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP); err != nil {
 			return err
 		}
-		defer unix.Close(fd)
-		err = unix.Sendto(fd, m, 0, &unix.SockaddrInet4{Addr: netip.MustParseAddr(to).As4()})
-		if err == unix.EPERM {
-			return nil // the guard has dropped it
-		}
-		return err
+		timeout := unix.NsecToTimeval(int64(50 * time.Millisecond))
+		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 	})
+	stop, done := make(chan struct{}), make(chan struct{})
+	n.t.Cleanup(func() { close(stop); <-done; unix.Close(fd) })
+	go func() {
+		defer close(done)
+		b := make([]byte, 2048)
+		for {
+			size, _, err := unix.Recvfrom(fd, b, 0)
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err != nil || size < 28 || b[20] != 8 {
+				continue
+			}
+			m := append([]byte{0, 0, 0, 0}, b[24:size]...)
+			sendICMP(fd, m, netip.AddrFrom4([4]byte(b[12:16])))
+		}
+	}()
 }
 
 // About direct traffic the far end must hear: path MTU discovery lives on it.
@@ -101,7 +138,7 @@ func TestICMPAboutDirectTrafficPasses(t *testing.T) {
 			t.Fatalf("no direct flow: %v", err)
 		}
 		watch := w.gateway.watch(w.uplink)
-		w.sayICMP(remote, 11, 0, udpPacket(netip.MustParseAddrPort(remote+":7"), netip.MustParseAddrPort(lanHost+":4001"), 1))
+		w.gateway.sayICMP(remote, 11, 0, udpPacket(netip.MustParseAddrPort(remote+":7"), netip.MustParseAddrPort(lanHost+":4001"), 1))
 		seen := watch.matching(func(b []byte) bool {
 			return about(remote)(b) && b[9] == unix.IPPROTO_ICMP && b[20] == 11
 		})
@@ -204,6 +241,27 @@ func TestRoutesOfTheUplinkStealNothing(t *testing.T) {
 	}
 	if seen := watch.matching(about(tunneled)); len(seen) > 0 {
 		t.Errorf("%d packets left by the uplink", len(seen))
+	}
+}
+
+// What a tunnel sends to the LAN stays here when the LAN's link is down.
+func TestLANDown(t *testing.T) {
+	w := newWorld(t, false)
+	p := w.startProcess()
+	w.set(w.spec())
+	toLAN := func() {
+		p.file.Write(udpPacket(netip.MustParseAddrPort(tunneled+":7"), netip.MustParseAddrPort(lanHost+":9"), 64))
+	}
+	lan := w.gateway.watch("lan0")
+	toLAN()
+	if len(lan.matching(about(tunneled))) == 0 {
+		t.Fatal("the LAN host is not reached with its link up")
+	}
+	watch := w.gateway.watch("wan0")
+	w.gateway.ip("link set lan0 down")
+	toLAN()
+	if seen := watch.matching(about(lanHost)); len(seen) > 0 {
+		t.Errorf("%d packets left by the uplink, first % x", len(seen), seen[0])
 	}
 }
 

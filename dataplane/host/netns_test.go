@@ -275,11 +275,13 @@ func (w *world) snapshot() string {
 
 // A process stands in for the data path: it owns the TUN device and treats
 // packets by their destination. Direct ones are written back as they are; for
-// a tunnel it plays the far end itself and answers; the rest is swallowed.
+// a tunnel it plays the far end itself and answers; those to Inside are for a
+// test to take; the rest is swallowed.
 type process struct {
-	world *world
-	file  *os.File
-	done  chan struct{}
+	world  *world
+	file   *os.File
+	done   chan struct{}
+	inside chan []byte
 }
 
 func (w *world) startProcess() *process {
@@ -304,7 +306,7 @@ func (w *world) startProcess() *process {
 		file = os.NewFile(uintptr(fd), "turnout0")
 		return nil
 	})
-	p := &process{w, file, make(chan struct{})}
+	p := &process{w, file, make(chan struct{}), make(chan []byte, 1024)}
 	go p.loop()
 	w.t.Cleanup(p.kill)
 	return p
@@ -340,6 +342,12 @@ func (p *process) loop() {
 				continue
 			}
 			answerUDP(b)
+		case Inside.String():
+			select {
+			case p.inside <- append([]byte(nil), b[:n]...):
+			default:
+			}
+			continue
 		default:
 			continue
 		}

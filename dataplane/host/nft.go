@@ -86,12 +86,26 @@ func payload(base expr.PayloadBase, offset, length, register uint32) *expr.Paylo
 	return &expr.Payload{DestRegister: register, Base: base, Offset: offset, Len: length}
 }
 
+// ip saddr, ip6 saddr
+func saddr(f family) words { return address(f, 12, 8) }
+
 // ip daddr, ip6 daddr
-func daddr(f family) words {
+func daddr(f family) words { return address(f, 16, 24) }
+
+// address loads an address from its offset in either family's header.
+func address(f family, offset4, offset6 uint32) words {
 	if f == ipv4 {
-		return rule(only(f), words{payload(expr.PayloadBaseNetworkHeader, 16, 4, reg1)})
+		return rule(only(f), words{payload(expr.PayloadBaseNetworkHeader, offset4, 4, reg1)})
 	}
-	return rule(only(f), words{payload(expr.PayloadBaseNetworkHeader, 24, 16, reg1)})
+	return rule(only(f), words{payload(expr.PayloadBaseNetworkHeader, offset6, 16, reg1)})
+}
+
+// fib daddr type
+func fibType() words { return words{&expr.Fib{Register: reg1, ResultADDRTYPE: true, FlagDADDR: true}} }
+
+// snat ip to, dnat ip to the address in register 1
+func nat(kind expr.NATType) words {
+	return words{&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: reg1}}
 }
 
 // masked is the mask-and-compare of the 4 bytes in register 1, host byte order.

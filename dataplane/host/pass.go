@@ -29,6 +29,9 @@ func (p pass) String() string {
 	return fmt.Sprintf("iifname %s oifname %s %saccept comment %s", nftName(p.from), nftName(p.to), state, tableName)
 }
 
+// same reports whether one rule does for both.
+func (p pass) same(q pass) bool { return p.String() == q.String() }
+
 // plainName is an interface's name that nft takes as one word, and for no word
 // of its own language, which are letters only but for the second.
 var (

@@ -31,6 +31,9 @@ func Restore(runDir string, keepGuard bool) error {
 	if err := h.removeTable(); err != nil {
 		return err
 	}
+	if s.usedInside() {
+		h.forgetInside()
+	}
 	return h.forget(runDir)
 }
 
@@ -54,6 +57,9 @@ func (h *hand) undo(s *State) error {
 func (h *hand) leaveGuard(runDir string, s *State) error {
 	if err := h.keepGuard(); err != nil {
 		return err
+	}
+	if s.usedInside() {
+		h.forgetInside()
 	}
 	left := &State{Version: stateVersion, Host: s.Host, TUN: s.TUN, Guard: true}
 	for _, v := range s.Sysctls {

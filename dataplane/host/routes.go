@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -44,8 +45,21 @@ func (h *hand) setRoutes(s *Spec) error {
 	if err != nil {
 		return err
 	}
-	return h.step(fmt.Sprintf("adding the default of table %d by %s", s.Table, s.TUN), func() error {
+	err = h.step(fmt.Sprintf("adding the default of table %d by %s", s.Table, s.TUN), func() error {
 		return netlink.RouteReplace(viaTUN(s.Table, tun.Attrs().Index))
+	})
+	if err != nil {
+		return err
+	}
+	if !s.usesInside() {
+		return nil
+	}
+	source, err := lanAddress(s)
+	if err != nil {
+		return err
+	}
+	return h.step(fmt.Sprintf("adding the route to %s of table %d", Inside, s.Table), func() error {
+		return netlink.RouteReplace(insideRoute(s.Table, tun.Attrs().Index, source))
 	})
 }
 
@@ -53,13 +67,14 @@ func (h *hand) setRoutes(s *Spec) error {
 func (h *hand) removeRoutes(table uint32, tun string) error {
 	var errs []error
 	if l, err := netlink.LinkByName(tun); err == nil {
-		errs = append(errs, h.removeRoute(viaTUN(table, l.Attrs().Index)))
+		index := l.Attrs().Index
+		errs = append(errs, h.removeRoute(viaTUN(table, index)), h.removeRoute(insideRoute(table, index, netip.Addr{})))
 	}
 	return errors.Join(append(errs, h.removeRoute(fallback(table)))...)
 }
 
 func (h *hand) removeRoute(r *netlink.Route) error {
-	err := h.step(fmt.Sprintf("removing a default of table %d", r.Table), func() error { return netlink.RouteDel(r) })
+	err := h.step(fmt.Sprintf("removing the route to %s of table %d", prefixOf(r.Dst), r.Table), func() error { return netlink.RouteDel(r) })
 	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOENT) {
 		return nil
 	}
@@ -75,7 +90,7 @@ func foreignRoutes(s *Spec) ([]netlink.Route, error) {
 			return nil, err
 		}
 		for _, r := range routes {
-			if r.Protocol != unix.RTPROT_KERNEL || prefixOf(r.Dst) != prefixOf(anyIPv4) {
+			if p := prefixOf(r.Dst); r.Protocol != unix.RTPROT_KERNEL || p != prefixOf(anyIPv4) && p != insidePrefix {
 				foreign = append(foreign, r)
 			}
 		}

@@ -18,8 +18,9 @@ const (
 	ruleOwnStop        // B: ... and never into our own TUN device
 	ruleDirect         //    LAN packets that answer an inbound connection
 	ruleReturn         // C: what the process writes to the TUN device
-	ruleInside         // D: the LAN to itself and to [lan] local
+	ruleLocal          // D: the LAN to itself and to [lan] local
 	ruleCapture        // E: everything else of the LAN
+	ruleInside         // F: all to Inside. What A takes before is stopped by insideChain
 	numPriorities
 )
 
@@ -71,10 +72,10 @@ func wantedRules(s *Spec, local []netip.Prefix) []Rule {
 		}
 		add(Rule{Mark: s.Mark, Mask: s.Mask, Table: unix.RT_TABLE_MAIN}, ruleOwn)
 		add(Rule{Mark: s.Mark, Mask: s.Mask, Refuse: unix.RTN_UNREACHABLE}, ruleOwnStop)
-		inside := merge(append(pick(s.lanPrefixes(), f), pick(local, f)...))
+		near := merge(append(pick(s.lanPrefixes(), f), pick(local, f)...))
 		for _, in := range s.lanNames() {
-			for _, p := range inside {
-				add(Rule{In: in, To: p, Table: unix.RT_TABLE_MAIN}, ruleInside)
+			for _, p := range near {
+				add(Rule{In: in, To: p, Table: unix.RT_TABLE_MAIN}, ruleLocal)
 			}
 			if f == ipv6 {
 				// Answers the host with "administratively prohibited", with
@@ -87,6 +88,9 @@ func wantedRules(s *Spec, local []netip.Prefix) []Rule {
 			add(Rule{In: s.TUN, Table: unix.RT_TABLE_MAIN}, ruleReturn)
 			for _, in := range s.lanNames() {
 				add(Rule{In: in, Table: s.Table}, ruleCapture)
+			}
+			if s.usesInside() {
+				add(Rule{To: insidePrefix, Table: s.Table}, ruleInside)
 			}
 		}
 	}

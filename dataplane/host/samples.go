@@ -27,7 +27,8 @@ const (
 var elsewhere = netip.MustParseAddr("203.0.113.1")
 
 // samples are the ways that must be open: LAN to tunnels and back, untracked;
-// direct traffic out, and its answers.
+// the same ways for conversations of Inside, tracked; direct traffic out, and
+// its answers.
 func samples(s *Spec) []sample {
 	var all []sample
 	for _, l := range s.LAN {
@@ -36,6 +37,11 @@ func samples(s *Spec) []sample {
 			all = append(all,
 				newSample(pass{l.Name, s.TUN, false, "what the LAN sends into the tunnels"}, ctUntracked, host, elsewhere),
 				newSample(pass{s.TUN, l.Name, false, "what the tunnels answer to the LAN"}, ctUntracked, elsewhere, host))
+			if s.usesInside() {
+				all = append(all,
+					newSample(pass{l.Name, s.TUN, false, "what LAN hosts send to a listening forward"}, ctNew, host, Inside),
+					newSample(pass{s.TUN, l.Name, false, "conversations with LAN hosts that the process starts"}, ctNew, Inside, host))
+			}
 			for _, up := range s.Uplinks {
 				if up != l.Name {
 					all = append(all, newSample(pass{s.TUN, up, false, "direct traffic"}, ctNew, host, elsewhere))

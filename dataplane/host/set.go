@@ -40,6 +40,7 @@ type plan struct {
 	ruleset   ruleset
 	sysctls   []Sysctl
 	conflicts []Conflict
+	leaves    bool     // Inside, which an earlier run used
 	known     []Rule   // of an earlier run
 	tables    []uint32 // of an earlier run
 	state     *State   // as it is written down
@@ -79,6 +80,10 @@ func newPlan(s *Spec) (*plan, error) {
 	}
 	if old != nil {
 		p.known, p.tables = old.Rules, old.Tables
+		if p.leaves = old.usedInside() && !s.usesInside(); p.leaves {
+			// A service of the gateway may go on answering an old conversation.
+			p.ruleset.chains = append(p.ruleset.chains, insideChain(s))
+		}
 		p.state.adopt(old)
 	}
 	return p, nil
@@ -153,6 +158,11 @@ func (h *hand) carryOut(s *Spec, p *plan) error {
 			if err := h.removeRoutes(t, s.TUN); err != nil {
 				return err
 			}
+		}
+	}
+	if p.leaves {
+		if err := h.leaveInside(s); err != nil {
+			return err
 		}
 	}
 	// 4. Open: foreign firewalls, then forwarding.

@@ -17,6 +17,9 @@ type Spec struct {
 	Local   []netip.Prefix // the LAN reaches these by the main table: containers, a DMZ, routed subnets
 	Uplinks []string       // ways out of the host; may be among LAN (a stick), may be empty
 
+	Listen     []Port // of the gateway's own addresses: what LAN hosts send there goes to the process, see Inside
+	UsesInside bool   // the process speaks as Inside, to LAN hosts or to the gateway; Listen implies it
+
 	Mark, Mask             uint32 // of our own sockets
 	DirectMark, DirectMask uint32 // of LAN packets that pass by the main table; differs from Mark under both masks
 
@@ -49,6 +52,9 @@ func (s *Spec) valid() error {
 	}
 	if !s.hasIPv4() {
 		return fmt.Errorf("no IPv4 prefix of the LAN is known: give %s an IPv4 address, or list [lan] prefixes", s.LAN[0].Name)
+	}
+	if err := s.validInside(); err != nil {
+		return err
 	}
 	return s.validNumbers()
 }

@@ -130,7 +130,7 @@ func addSets(c *nftables.Conn, t *nftables.Table, sets []set, keepInbound bool) 
 		switch s.key.Name {
 		case nftables.TypeIFName.Name:
 			n.KeyByteOrder = binaryutil.NativeEndian
-		case nftables.TypeIPAddr.Name, nftables.TypeIP6Addr.Name:
+		case nftables.TypeIPAddr.Name, nftables.TypeIP6Addr.Name, nftables.TypeInetService.Name:
 			n.Interval = true
 		}
 		if err := c.AddSet(n, s.elements); err != nil {

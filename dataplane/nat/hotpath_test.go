@@ -52,7 +52,7 @@ func TestNoAllocations(t *testing.T) {
 			var v packet.View
 			v.Decode(b)
 			if f, reason := r.In(b, &v, 3, r.now); reason == packet.OK {
-				f.RewriteIn(b, &v)
+				f.RewriteIn(b, &v, false)
 			}
 		})
 	}
@@ -124,7 +124,7 @@ func TestConcurrent(t *testing.T) {
 				if f.Exit != x+3 {
 					t.Errorf("flow of exit %d in %d", f.Exit, x+3)
 				}
-				f.RewriteIn(b, v)
+				f.RewriteIn(b, v, false)
 			}
 		})
 	}

@@ -62,7 +62,7 @@ func (s *player) eventIn() {
 	switch {
 	case reason == packet.OK:
 		s.sameFlow(got, f)
-		got.RewriteIn(b, v)
+		got.RewriteIn(b, v, false)
 		mustBeTrue(s.T, b)
 		s.arrived(b, f)
 	case f == nil && s.rng.IntN(2) == 0:
@@ -211,7 +211,7 @@ func (s *player) openIn(p pkt, exit uint16, kind string, farPort uint16) {
 	f.next[in] = p.seq + 1
 	s.m.add(f)
 	s.sameFlow(got, f)
-	got.RewriteIn(b, v)
+	got.RewriteIn(b, v, false)
 	mustBeTrue(s.T, b)
 	s.arrived(b, f)
 }

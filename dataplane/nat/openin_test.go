@@ -18,7 +18,7 @@ func (r *rig) forward(p pkt, fam family) (Flow, []byte, packet.Reason) {
 	if reason != packet.OK {
 		return f, nil, reason
 	}
-	f.RewriteIn(b, v)
+	f.RewriteIn(b, v, false)
 	mustBeTrue(r.T, b)
 	return f, b, reason
 }

@@ -234,7 +234,7 @@ func (r *rig) in(p pkt, exit uint16) (Flow, []byte, packet.Reason) {
 	if reason != packet.OK {
 		return f, nil, reason
 	}
-	f.RewriteIn(b, v)
+	f.RewriteIn(b, v, false)
 	mustBeTrue(r.T, b)
 	return f, b, reason
 }

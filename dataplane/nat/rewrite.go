@@ -29,9 +29,9 @@ func (f *Flow) RewriteOut(b []byte, v *packet.View, partial bool) {
 }
 
 // RewriteIn makes packet b, which In or OpenIn found to be of flow f, what the
-// near side is to see. v is brought up to date. Where both sides see the same,
-// nothing changes.
-func (f *Flow) RewriteIn(b []byte, v *packet.View) {
+// near side is to see. v is brought up to date. partial is as in RewriteOut.
+// Where both sides see the same, nothing changes.
+func (f *Flow) RewriteIn(b []byte, v *packet.View, partial bool) {
 	moved := f.Far != packet.Addr{}
 	if v.IsError && (f.Masquerade || moved) {
 		var e packet.View
@@ -44,11 +44,13 @@ func (f *Flow) RewriteIn(b []byte, v *packet.View) {
 			}
 		}
 	}
-	if moved && v.Src == f.Far {
-		packet.SetSource(b, v, f.Remote, f.nearPort(v), false)
+	// The near side knows nothing of the far one's routers: their errors come
+	// from the end that it knows, as those of the kernel's NAT do.
+	if moved && (v.IsError || v.Src == f.Far) {
+		packet.SetSource(b, v, f.Remote, f.nearPort(v), partial)
 	}
 	if f.Masquerade {
-		packet.SetDestination(b, v, f.LAN, f.LANPort, false)
+		packet.SetDestination(b, v, f.LAN, f.LANPort, partial)
 	}
 }
 

@@ -136,7 +136,7 @@ func TestRow27QuotedPackets(t *testing.T) {
 		if got != packet.OK {
 			continue
 		}
-		f.RewriteIn(b, v)
+		f.RewriteIn(b, v, false)
 		if l4sum(b) != 0xffff || sum(b[:20]) != 0xffff {
 			t.Errorf("%s: wrong checksums", name)
 		}

@@ -72,16 +72,30 @@ func (c *Cutter) Start(h Header, pkt []byte, v *packet.View) packet.Reason {
 // startWhole begins with a packet that is just one.
 func (c *Cutter) startWhole(h Header, pkt []byte, v *packet.View) packet.Reason {
 	if h.Flags&NeedsChecksum != 0 {
-		// Not always the outer transport header: the kernel leaves the
-		// checksum inside an encapsulation to us as well.
 		c.sumFrom = int(h.CsumStart)
 		c.sumAt = c.sumFrom + int(h.CsumOffset)
-		if v.Frag != packet.Whole || c.sumFrom < int(v.L4) || c.sumAt+2 > len(pkt) || c.sumAt == 0 {
+		if v.Frag != packet.Whole || c.sumAt+2 > len(pkt) || !completable(h, v) {
 			return packet.BadOffload
 		}
 	}
 	c.pkt, c.left = pkt, 1
 	return packet.OK
+}
+
+// completable reports whether a checksum can be where h says that one is to be
+// completed: in its place in the transport header, or somewhere behind the
+// headers, because the kernel leaves the checksum inside an encapsulation to us
+// as well.
+func completable(h Header, v *packet.View) bool {
+	switch {
+	case h.CsumStart >= v.Payload:
+		return true
+	case h.CsumStart != v.L4:
+		return false
+	case v.Proto == packet.TCP:
+		return h.CsumOffset == tcpSum
+	}
+	return v.Proto == packet.UDP && h.CsumOffset == udpSum
 }
 
 // plausible reports whether the packet can be the super-packet that h says it

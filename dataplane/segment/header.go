@@ -78,3 +78,11 @@ func (h *Header) Largest(v *packet.View) int {
 	}
 	return min(int(v.Len), int(v.Payload)+int(h.GSOSize))
 }
+
+// Segments returns how many packets the super-packet stands for.
+func (h *Header) Segments(v *packet.View) int {
+	if h.GSOType == GSONone || h.GSOSize == 0 {
+		return 1
+	}
+	return max(1, (int(v.Len-v.Payload)+int(h.GSOSize)-1)/int(h.GSOSize))
+}

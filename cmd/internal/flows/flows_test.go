@@ -262,3 +262,24 @@ func FuzzReadCapture(f *testing.F) {
 		}
 	})
 }
+
+// Whatever the text, its flows can be asked about, and what is wrong is said.
+func FuzzReadCSV(f *testing.F) {
+	for _, text := range []string{
+		"8.8.8.8\n", "from,to,proto,from_port,port,dscp\n10.0.0.1,8.8.8.8,tcp,,443,46\n", "\ufeffto,port\n2001:db8::1,53\n",
+		"# nothing\n\n", "to\n\"8.8.8.8\n", "10.0.0.1,8.8.8.8,udp,1,2,3,4\n", "to,to\n", ",fe80::1%eth0,17,0,65536,64\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := ReadCSV("flows.csv", strings.NewReader(text))
+		for _, q := range list {
+			if err := q.Validate(); err != nil {
+				t.Errorf("%+v: %v", q, err)
+			}
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "flows.csv:") {
+			t.Errorf("an error without its place: %v", err)
+		}
+	})
+}

@@ -1,0 +1,4 @@
+package packet
+
+// NewRandom is for the tests from outside.
+var NewRandom = newRandom
