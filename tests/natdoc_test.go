@@ -7,15 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
-
-// pending are tests that docs/nat.md names already and the data path does not
-// have yet. It is to become empty.
-var pending = []string{"TestRow13PathMTU", "TestRow33WhichErrors"}
 
 // TestNATTable holds docs/nat.md to its word: a row for each number, and a test
 // in the tree for each name; and a row for each test that claims one.
@@ -51,11 +46,8 @@ func TestNATTable(t *testing.T) {
 		}
 		for _, m := range names {
 			cited[m[1]] = true
-			switch waits := slices.Contains(pending, m[1]); {
-			case !have[m[1]] && !waits:
+			if !have[m[1]] {
 				t.Errorf("row %d: there is no %s", n, m[1])
-			case have[m[1]] && waits:
-				t.Errorf("row %d: %s is there, and still pending", n, m[1])
 			}
 		}
 	}
