@@ -2,7 +2,6 @@ package conf
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -147,13 +146,14 @@ func (l *loader) placeAccepts(d *draft) {
 	}
 }
 
-// acceptLAN refuses far hosts with addresses that are of this side, and targets
-// that the kernel's own routes serve.
+// acceptLAN refuses far hosts with addresses that are all of this side, and
+// targets that the kernel's own routes serve. Of a larger network, such as
+// 10.0.0.0/8 around a LAN of 10.1.0.0/16, the data path leaves the LAN's out.
 func (l *loader) acceptLAN(a *rawAccept, lan *LAN) {
-	if p, ok := overlapping(lan.Prefixes, a.From); ok {
-		l.failf(a.from.pos, "%s = %s overlaps the LAN's own %s, and a LAN host does not come out of a tunnel; name the far networks alone", a.from.key, show(a.from.text), p)
-	} else if p, ok := overlapping(lan.Local, a.From); ok {
-		l.failf(a.from.pos, "%s = %s overlaps %s of [lan] local, where the kernel's own routes lead, past all tunnels; name the far networks alone", a.from.key, show(a.from.text), p)
+	if p, ok := holder(lan.Prefixes, a.From.Addr()); ok && p.Bits() <= a.From.Bits() {
+		l.failf(a.from.pos, "%s = %s is in the LAN's own %s, and a LAN host does not come out of a tunnel; name the far networks alone", a.from.key, show(a.from.text), p)
+	} else if p, ok := holder(lan.Local, a.From.Addr()); ok && p.Bits() <= a.From.Bits() {
+		l.failf(a.from.pos, "%s = %s is in %s of [lan] local, where the kernel's own routes lead, past all tunnels; name the far networks alone", a.from.key, show(a.from.text), p)
 	}
 	if !a.To.IsValid() || newCoverage(lan.Prefixes).holds(a.To) {
 		return
@@ -161,15 +161,6 @@ func (l *loader) acceptLAN(a *rawAccept, lan *LAN) {
 	if p, ok := holder(lan.Local, a.To.Addr()); ok && p.Bits() <= a.To.Bits() {
 		l.failf(a.to.pos, "to = %s is in %s of [lan] local, where the kernel's own routes lead, past all tunnels; name the LAN's own networks", show(a.to.text), p)
 	}
-}
-
-// overlapping finds the prefix of a list that has addresses in common with p.
-func overlapping(list []netip.Prefix, p netip.Prefix) (netip.Prefix, bool) {
-	i := slices.IndexFunc(list, p.Overlaps)
-	if i < 0 {
-		return netip.Prefix{}, false
-	}
-	return list[i], true
 }
 
 // acceptTargets warns about what far hosts may ask for without an answer: what
@@ -180,10 +171,6 @@ func (l *loader) acceptTargets(c *Config) {
 		for _, a := range c.Tunnels[i].Accept {
 			if !a.To.IsValid() || len(c.LAN.Prefixes) == 0 {
 				continue
-			}
-			_, isLAN := overlapping(c.LAN.Prefixes, a.To)
-			if a.Masquerade && !isLAN {
-				l.warnf(a.Pos, "accept has nat = \"masquerade\", but %s is not the LAN, whose hosts alone it is for", a.To)
 			}
 			if !newCoverage(c.LAN.Prefixes, c.behindOthers(i)).holds(a.To) {
 				l.warnf(a.Pos, "accept lets far hosts of tunnel %s reach %s, which is neither the LAN's nor within the AllowedIPs of another tunnel", c.Tunnels[i].Name, a.To)

@@ -60,7 +60,7 @@ func TestForwardsBesideEachOther(t *testing.T) {
 		text += "[[forward]]\ntunnel = \"a\"\n" + more + "\n"
 	}
 	cfg := loadText(t, "t.toml", text)
-	if len(cfg.Forwards) != 5 || len(cfg.Warnings) != 0 {
+	if len(cfg.Forwards) != 5 || len(cfg.Warnings) != 1 || !strings.Contains(cfg.Warnings[0].Text, "persistent_keepalive") {
 		t.Errorf("%d forwards, warnings %v", len(cfg.Forwards), cfg.Warnings)
 	}
 }

@@ -12,11 +12,32 @@ func (l *loader) warn(d *draft, p *classifier.Policy) {
 	l.sharedServers(d.cfg)
 	l.takenServices(d.cfg)
 	l.acceptTargets(d.cfg)
+	l.outOfReach(d.cfg)
 	for i := range d.cfg.Tunnels {
 		l.lonely(&d.cfg.Tunnels[i], &p.Exits[tunnelExit(i)])
 	}
 	if len(p.Entries) == 0 {
 		l.warnf(classifier.Pos{File: l.main}, "there is no rule, route, AllowedIPs or default; every packet is rejected")
+	}
+}
+
+// outOfReach warns of tunnels that far hosts are to call while their server may
+// not know the way: behind a NAT, and after a while without traffic, only what
+// we send keeps it open.
+func (l *loader) outOfReach(c *Config) {
+	called := make([]bool, len(c.Tunnels))
+	for i := range c.Tunnels {
+		called[i] = len(c.Tunnels[i].Accept) > 0
+	}
+	for _, f := range c.Forwards {
+		called[f.Tunnel] = called[f.Tunnel] || !f.FromLAN
+	}
+	for i, t := range c.Tunnels {
+		for _, p := range t.Peers {
+			if called[i] && p.Endpoint != (Endpoint{}) && p.Keepalive == 0 {
+				l.warnf(p.Pos, "far hosts of tunnel %s may start conversations, but this peer has no persistent_keepalive; 25 keeps the way to us open behind a NAT", t.Name)
+			}
+		}
 	}
 }
 

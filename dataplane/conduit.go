@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"turnout/classifier/packet"
+	"turnout/dataplane/fragment"
 	"turnout/dataplane/segment"
 )
 
@@ -132,11 +133,22 @@ func (t *Tunnel) freePort(port uint16) (uint16, error) {
 	start := rand.IntN(numPorts)
 	for i := range numPorts {
 		port = uint16(firstPort + (start+i)%numPorts)
-		if findPort(used, port) == nil {
+		if findPort(used, port) == nil && !t.forwards(port) {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("no UDP port is left inside tunnel %s: %w", t.opt.Name, syscall.EADDRINUSE)
+}
+
+// forwards reports whether a UDP port at the tunnel's own address is sent on.
+func (t *Tunnel) forwards(port uint16) bool {
+	plan := t.engine.plan.Load()
+	if plan == nil {
+		return false
+	}
+	v := packet.View{Proto: packet.UDP, DstPort: port, HasPorts: true}
+	f, _ := plan.forward(&v, false, func(at *Tunnel) bool { return at == t })
+	return f != nil
 }
 
 // ports returns a copy of the open ports; conduits.mu is held, as for setPorts.
@@ -289,8 +301,15 @@ func (t *Tunnel) toConduitInPieces(b []byte) (mine bool) {
 	if open == nil || t.conduitOf(*open, &t.in.view) == nil {
 		return false
 	}
-	whole, ok := t.in.pieces.Add(b, &t.in.view, uint32(t.engine.now()))
-	if !ok {
+	if t.in.pieces == nil {
+		t.in.pieces = fragment.NewReassembler()
+	}
+	whole, f := t.in.pieces.Add(b, &t.in.view, uint32(t.engine.now()))
+	t.lost(f.Reason, f.Lost)
+	if f.Action == fragment.Drop {
+		t.drop(f.Reason)
+	}
+	if f.Action != fragment.Pass {
 		return true
 	}
 	why := t.in.view.Decode(whole)

@@ -78,9 +78,13 @@ func (e *Engine) Swap(p *Plan) { e.publish(p, false) }
 func (e *Engine) Repin(p *Plan) { e.publish(p, true) }
 
 func (e *Engine) publish(p *Plan, repin bool) {
+	p.since = e.now()
 	if old := e.plan.Load(); old != nil {
 		p.Generation = old.Generation + 1
-		p.age = min(old.age, 254) + 1
+		p.age = min(old.age, maxAge-1) + 1
+		if p.Table == old.Table {
+			p.same, p.since = min(old.same, maxAge-1)+1, old.since
+		}
 	}
 	if repin {
 		p.age = 0
@@ -112,9 +116,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-second.C:
 			e.tick.Store(uint32(Now()))
 			e.flows.Expire(e.now())
-			held := e.fragments.Expire(uint32(e.now()))
-			e.Dropped[packet.FragmentUnknown].Add(held.Unknown)
-			e.Dropped[packet.FragmentOverlap].Add(held.Overlap)
+			e.Dropped.lost(packet.FragmentUnknown, e.fragments.Expire(uint32(e.now())))
 		}
 	}
 }

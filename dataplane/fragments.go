@@ -17,32 +17,39 @@ import (
 
 // fragment is route for fragments of the LAN.
 func (d *dispatcher) fragment(b []byte, lan *Network) packet.Reason {
-	o, id, why := d.fragments.Take(uint32(nat.LAN), b, &d.view, uint32(d.now()))
-	switch o {
-	case fragment.Later:
-		return d.goOn(b, lan, id)
-	case fragment.Held, fragment.Dropped:
-		return why
+	f := d.fragments.Take(uint32(nat.LAN), b, &d.view, uint32(d.now()))
+	d.Dropped.lost(f.Reason, f.Lost)
+	switch {
+	case f.Action != fragment.Pass:
+		return f.Reason
+	case d.view.Frag == packet.Later:
+		return d.goOn(b, lan, f.ID)
 	}
-	first := d.view
-	way, why := d.decide(b, lan)
-	if why == packet.OK && way.shared() && way.Exit != nat.Direct {
-		id = d.ids.Next(way.target(&d.view), d.view.Proto, 1)
-	}
-	d.fragments.Decide(uint32(nat.LAN), &first, id, why == packet.OK)
+	way, why := d.decideWhole(b, lan)
+	id := way.newID(&d.view, d.ids, why)
+	d.Dropped.lost(packet.FragmentUnknown, d.fragments.Decide(f.Datagram, id, why == packet.OK))
 	if why != packet.OK {
 		return why
 	}
 	why = d.leave(b, &way, lan, id)
-	d.fragments.Release(uint32(nat.LAN), &first, func(b []byte, v *packet.View) {
+	d.lent = true
+	d.fragments.Release(f.Datagram, func(b []byte, v *packet.View) {
 		d.view, d.header = *v, segment.Header{}
-		d.lent = true
 		if why := d.goOn(b, lan, id); why != packet.OK {
 			d.Dropped.add(why)
 		}
-		d.lent = false
 	})
+	d.lent = false
 	return why
+}
+
+// decideWhole is decide for a first fragment: an ICMP error in pieces is none
+// that anybody sends, since it has 576 bytes at most (RFC 1812, 4.3.2.3).
+func (d *dispatcher) decideWhole(b []byte, lan *Network) (course, packet.Reason) {
+	if d.view.IsError {
+		return course{}, packet.BadFragment
+	}
+	return d.decide(b, lan)
 }
 
 func (d *dispatcher) goOn(b []byte, lan *Network, id uint16) packet.Reason {
@@ -55,42 +62,46 @@ func (d *dispatcher) goOn(b []byte, lan *Network, id uint16) packet.Reason {
 
 // fragment is deliver for fragments out of the tunnel.
 func (t *Tunnel) fragment(b []byte, plan *Plan) packet.Reason {
-	e, v, side := t.engine, &t.in.view, uint32(t.opt.Exit)
-	o, id, why := e.fragments.Take(side, b, v, uint32(e.now()))
-	first := *v
+	e, v := t.engine, &t.in.view
+	f := e.fragments.Take(uint32(t.opt.Exit), b, v, uint32(e.now()))
+	t.lost(f.Reason, f.Lost)
 	switch {
-	case o == fragment.Held || o == fragment.Dropped:
-		return why
-	case t.toConduitInPieces(b):
-		if o == fragment.First {
-			e.fragments.Decide(side, &first, 0, true)
-			e.fragments.Release(side, &first, func(b []byte, held *packet.View) {
-				*v = *held
-				t.toConduitInPieces(b)
-			})
-		}
+	case f.Action != fragment.Pass:
+		return f.Reason
+	case v.Frag == packet.Later && t.toConduitInPieces(b):
 		return packet.OK
-	case o == fragment.Later:
-		return t.goOn(b, plan, id)
+	case v.Frag == packet.Later:
+		return t.goOn(b, plan, f.ID)
+	case t.toConduitInPieces(b):
+		e.fragments.Decide(f.Datagram, 0, true)
+		e.fragments.Release(f.Datagram, func(b []byte, held *packet.View) {
+			*v = *held
+			t.toConduitInPieces(b)
+		})
+		return packet.OK
 	}
-	way, why := t.find(b, plan)
-	if why == packet.OK && way.shared() {
-		id = e.ids.Next(way.target(v), v.Proto, 1)
-	}
-	e.fragments.Decide(side, &first, id, why == packet.OK)
+	way, why := t.findWhole(b, plan)
+	id := way.newID(v, e.ids, why)
+	t.lost(packet.FragmentUnknown, e.fragments.Decide(f.Datagram, id, why == packet.OK))
 	if why != packet.OK {
 		return why
 	}
 	why = t.arrive(b, plan, &way, id)
-	e.fragments.Release(side, &first, func(b []byte, held *packet.View) {
+	e.fragments.Release(f.Datagram, func(b []byte, held *packet.View) {
 		*v = *held
 		if why := t.goOn(b, plan, id); why != packet.OK {
 			t.drop(why)
 		}
-		// borrowed: what the coalescer has of b ends here.
-		t.flush()
+		t.flush() // borrowed: what the coalescer has of b ends here
 	})
 	return why
+}
+
+func (t *Tunnel) findWhole(b []byte, plan *Plan) (course, packet.Reason) {
+	if t.in.view.IsError {
+		return course{}, packet.BadFragment
+	}
+	return t.find(b, plan)
 }
 
 func (t *Tunnel) goOn(b []byte, plan *Plan, id uint16) packet.Reason {
@@ -99,4 +110,19 @@ func (t *Tunnel) goOn(b []byte, plan *Plan, id uint16) packet.Reason {
 		return why
 	}
 	return t.arrive(b, plan, &way, id)
+}
+
+// newID is the identification that all fragments of the datagram get whose
+// first one v is; 0: their own.
+func (c *course) newID(v *packet.View, ids *fragment.IDs, why packet.Reason) uint16 {
+	if why != packet.OK || !c.shared() || c.Exit == nat.Direct {
+		return 0
+	}
+	return ids.Next(c.target(v), v.Proto, 1)
+}
+
+// lost counts fragments that were held and are not any more.
+func (t *Tunnel) lost(why packet.Reason, n int) {
+	t.Dropped.lost(why, n)
+	t.engine.Dropped.lost(why, n)
 }

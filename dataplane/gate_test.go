@@ -153,6 +153,16 @@ func TestForwardFromTheLAN(t *testing.T) {
 	seal(answer, 16)
 	give(t, w.se, answer)
 	w.gotEnds(t, inside, 5432, alice, 5000)
+	// An error of a router on the far side comes from the gateway, too: the
+	// kernel would not know it for the conversation's otherwise.
+	w.send(segment.Header{}, tcp(alice, inside, 6000, 5432, 1, packet.SYN, nil, nil))
+	give(t, w.se, quoting("10.0.9.9", own, 11, 0, read(t, w.se, 1)[0]))
+	_, b := w.got()
+	v := sound(t, b)
+	var q packet.View
+	if why := v.Embedded(b, &q); why != packet.OK || v.Src != addrOf(inside) || q.Dst != addrOf(inside) || q.DstPort != 5432 || q.Src != addrOf(alice) {
+		t.Errorf("%v: error from %v about %v to %v:%d", why, v.Src, q.Src, q.Dst, q.DstPort)
+	}
 	w.send(segment.Header{}, tcp(alice, inside, 5000, 5433, 1, packet.SYN, nil, nil))
 	w.dropped(packet.NoFlow, 1)
 }

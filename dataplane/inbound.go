@@ -31,8 +31,8 @@ type inbound struct {
 	view   packet.View
 	merge  segment.Coalescer
 	writer *Writer
-	woken  wakes // tunnels that got something relayed
-	pieces fragment.Reassembler
+	woken  wakes                 // tunnels that got something relayed
+	pieces *fragment.Reassembler // for conduits; made at the first fragment for one
 	answer [answerSize]byte
 }
 

@@ -33,7 +33,22 @@ type Plan struct {
 	// under it. Flows of more than age generations ago have to ask again.
 	Generation uint8
 	age        uint8
+	same       uint8    // how many plans before this one had its Table
+	since      nat.Tick // when the first that had it came
 }
+
+// Decided reports whether the plan's policy gave f its exit, so that f.Entry is
+// an index in it, or in Forwards or the tunnel's Accepts where f.By says so.
+func (p *Plan) Decided(f *nat.Flow) bool {
+	if f.Entry < 0 || p.Generation-f.Generation > p.same {
+		return false
+	}
+	// Once nothing has to ask again, the numbers go round: a flow from before
+	// the policy is not its own, whatever its generation says.
+	return p.age < maxAge || f.StartedAt >= p.since
+}
+
+const maxAge = 255
 
 // carries reports whether id is an exit that takes packets.
 func (p *Plan) carries(id classifier.ExitID) bool {

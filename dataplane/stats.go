@@ -23,6 +23,13 @@ type Drops [packet.NumReasons]atomic.Uint64
 
 func (d *Drops) add(r packet.Reason) { d[r].Add(1) }
 
+// lost counts n packets at once.
+func (d *Drops) lost(r packet.Reason, n int) {
+	if n > 0 {
+		d[r].Add(uint64(n))
+	}
+}
+
 // Each calls f for every reason that was counted at least once, in the order
 // of the reasons.
 func (d *Drops) Each(f func(packet.Reason, uint64)) {

@@ -9,6 +9,7 @@ import (
 
 	"turnout/classifier"
 	"turnout/classifier/packet"
+	"turnout/dataplane/nat"
 	"turnout/dataplane/segment"
 )
 
@@ -197,4 +198,45 @@ func TestSwapUnderLoad(t *testing.T) {
 	w.se.Close()
 	w.no.Close()
 	readers.Wait()
+}
+
+// TestDecided follows one flow: its line is known as long as its table is in
+// force, however many plans have that table.
+func TestDecided(t *testing.T) {
+	w := newWorld(t)
+	query := udp(host, far, 5000, 53, 10)
+	flow := func() (f nat.Flow) {
+		w.leaves(t, query, w.se)
+		w.Flows().Each(func(g nat.Flow) bool { f = g; return false })
+		f.StartedAt -= 10 // before any of the plans to come
+		return f
+	}
+	decided := func(when string, want bool) {
+		t.Helper()
+		if f := flow(); w.Plan().Decided(&f) != want {
+			t.Fatalf("%s: %v, want %v", when, !want, want)
+		}
+	}
+	again := func() {
+		p := w.planTo(exitSE)
+		p.Table = w.Plan().Table
+		w.Swap(p)
+	}
+	decided("of the first plan", true)
+	for range 200 { // the host changes, policy does not
+		again()
+		decided("of the first policy", true)
+	}
+	for range 600 { // the generation goes round more than twice
+		w.Swap(w.planTo(exitSE))
+		decided("under another policy", false)
+	}
+	again()
+	decided("under another policy still", false)
+	w.Repin(w.planTo(exitSE))
+	decided("that asked again", true)
+	again()
+	decided("that asked the same policy", true)
+	w.Swap(w.planTo(exitNO))
+	decided("that asked an earlier policy", false)
 }

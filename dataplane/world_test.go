@@ -36,21 +36,26 @@ const (
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := newStill(t)
+	w.run()
+	return w
+}
+
+// run has the engine move packets until the test ends.
+func (w *world) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Engine.Run(ctx) }()
-	t.Cleanup(func() {
+	w.Cleanup(func() {
 		cancel()
 		select {
 		case err := <-ended:
 			if err != nil {
-				t.Errorf("the engine ended with: %v", err)
+				w.Errorf("the engine ended with: %v", err)
 			}
 		case <-time.After(5 * time.Second):
-			t.Error("the engine does not end")
+			w.Error("the engine does not end")
 		}
 	})
-	return w
 }
 
 // newStill makes a world in which nothing moves by itself. It routes 10.0.0.0/8

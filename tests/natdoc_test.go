@@ -13,13 +13,6 @@ import (
 	"testing"
 )
 
-// pending are tests that docs/nat.md names already and the data path does not
-// have yet. It is to become empty.
-var pending = []string{
-	"TestRow09Hairpin", "TestRow13PathMTU", "TestRow14FragmentsOutOfOrder",
-	"TestRow31HairpinErrors", "TestRow33WhichErrors", "TestRow42Identification",
-}
-
 // TestNATTable holds docs/nat.md to its word: a row for each number, and a test
 // in the tree for each name; and a row for each test that claims one.
 func TestNATTable(t *testing.T) {
@@ -54,11 +47,8 @@ func TestNATTable(t *testing.T) {
 		}
 		for _, m := range names {
 			cited[m[1]] = true
-			switch waits := slices.Contains(pending, m[1]); {
-			case !have[m[1]] && !waits:
+			if !have[m[1]] {
 				t.Errorf("row %d: there is no %s", n, m[1])
-			case have[m[1]] && waits:
-				t.Errorf("row %d: %s is there, and still pending", n, m[1])
 			}
 		}
 	}

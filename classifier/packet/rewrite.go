@@ -191,6 +191,18 @@ func SetTTL(b []byte, v *View, ttl uint8) {
 	changed(old, be16(b[8:])).apply(b[10:])
 }
 
+// SetID gives an IPv4 packet another identification, and with it every
+// fragment of a datagram that shares an address with others (RFC 6864, 5.3.1).
+// That of IPv6 is the source's own, and stays.
+func SetID(b []byte, v *View, id uint16) {
+	if v.Version != 4 {
+		return
+	}
+	changed(be16(b[4:]), id).apply(b[10:])
+	binary.BigEndian.PutUint16(b[4:], id)
+	v.ID = id
+}
+
 // ClampMSS lowers the maximum segment size that a SYN offers to max bytes and
 // reports whether it did. It never raises it and adds none. partial is as in
 // SetSource.
@@ -217,15 +229,4 @@ func ClampMSS(b []byte, v *View, max uint16, partial bool) bool {
 	}
 	changed(old, max).apply(t[16:])
 	return true
-}
-
-// SetID gives an IPv4 packet another identification.
-func SetID(b []byte, v *View, id uint16) {
-	if v.Version != 4 {
-		return
-	}
-	d := changed(v.ID, id)
-	v.ID = id
-	binary.BigEndian.PutUint16(b[4:], id)
-	d.apply(b[10:])
 }

@@ -63,7 +63,7 @@ func randomAddr(r *rand.Rand, v4 bool) Addr {
 func rewrite(r *rand.Rand, b []byte, v *View, partial bool) {
 	for range 1 + r.IntN(4) {
 		port := uint16(1 + r.IntN(65535))
-		switch r.IntN(4) {
+		switch r.IntN(5) {
 		case 0:
 			SetSource(b, v, randomAddr(r, v.Version == 4), port, partial)
 		case 1:
@@ -72,6 +72,8 @@ func rewrite(r *rand.Rand, b []byte, v *View, partial bool) {
 			SetTTL(b, v, uint8(1+r.IntN(255)))
 		case 3:
 			ClampMSS(b, v, uint16(500+r.IntN(1500)), partial)
+		case 4:
+			SetID(b, v, uint16(r.Uint32()))
 		}
 	}
 }
@@ -177,6 +179,41 @@ func TestLaterFragmentOnlyGetsItsAddress(t *testing.T) {
 	SetDestination(b, v, Addr4(0x01020305), 999, false)
 	if !bytes.Equal(b[20:], body) || VerifyHeader(b, v) != OK || v.SrcPort != 0 || v.Src != Addr4(0x01020304) {
 		t.Errorf("%+v % x", v, b)
+	}
+}
+
+// Every identification keeps the header true, of every kind of fragment, and
+// is all that changes.
+func TestSetID(t *testing.T) {
+	whole, first, later := ip4(17), ip4(17), ip4(17)
+	first.Flags, later.FragOffset = layers.IPv4MoreFragments, 10
+	for _, b := range [][]byte{build(t, whole, udp(), data(64)), build(t, first, udp(), data(64)), build(t, later, data(64))} {
+		v := mustDecode(t, b)
+		want, wantView := append([]byte{}, b...), *v
+		for id := range 1 << 16 {
+			SetID(b, v, uint16(id))
+			binary.BigEndian.PutUint16(want[4:], uint16(id))
+			wantView.ID = uint16(id)
+			if VerifyHeader(b, v) != OK || *v != wantView {
+				t.Fatalf("%d: %+v", id, v)
+			}
+			if fix4(want); !bytes.Equal(b, want) {
+				t.Fatalf("%d:\n got % x\nwant % x", id, b[:20], want[:20])
+			}
+		}
+	}
+}
+
+func TestSetIDLeavesIPv6(t *testing.T) {
+	for _, b := range [][]byte{
+		build(t, ip6(17), udp(), data(10)),
+		build(t, ip6(44), append(data(0), 17, 0, 0, 8, 0, 1, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8)),
+	} {
+		v := mustDecode(t, b)
+		was, before := append([]byte{}, b...), *v
+		if SetID(b, v, 3); !bytes.Equal(b, was) || *v != before {
+			t.Errorf("% x: %+v", b, v)
+		}
 	}
 }
 

@@ -19,6 +19,8 @@ type gateway interface {
 	Status() control.Status
 	Explain(control.Query) control.Answer
 	ExplainAll(control.Batch) []control.Answer
+	Flows(control.Filter, func(control.Flow) bool)
+	DropFlows(control.Filter) int
 	// Reload changes to the policy of cfg, or goes on as before. Not at once
 	// from several goroutines.
 	Reload(cfg *conf.Config, repin bool) error
@@ -130,4 +132,11 @@ func (d *daemon) Status() control.Status {
 	s.Version, s.PID, s.File = buildVersion(), os.Getpid(), d.cfg.Load().File
 	s.Started, s.Uptime = d.started, time.Since(d.started).Seconds()
 	return s
+}
+
+// DropFlows notes in the log that somebody ends conversations.
+func (d *daemon) DropFlows(f control.Filter) int {
+	n := d.gateway.DropFlows(f)
+	d.log.Info("flows dropped", "count", n, "filter", f)
+	return n
 }

@@ -44,6 +44,19 @@ func (f *fakeGateway) ExplainAll(b control.Batch) (out []control.Answer) {
 	return out
 }
 
+func (f *fakeGateway) Flows(filter control.Filter, each func(control.Flow) bool) {
+	for _, w := range fakeFlows() {
+		if filter.Match(&w) && !each(w) {
+			return
+		}
+	}
+}
+
+func (f *fakeGateway) DropFlows(filter control.Filter) (n int) {
+	f.Flows(filter, func(control.Flow) bool { n++; return true })
+	return n
+}
+
 func (f *fakeGateway) Reload(cfg *conf.Config, repin bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -43,6 +43,7 @@ func verbs() []verb {
 		{"reload", "[FILE]", "have the running router decide by a changed policy", reloadHelp, reload},
 		{"status", "", "tunnels, peers, exits and drops of the running router", "", status},
 		{"explain", "[FILE] --to ADDR", "which exit a packet takes, and why", explainHelp, explain},
+		{"flows", "", "conversations under way, and where each goes", flowsHelp, listFlows},
 		{"check", "FILE", "read a configuration and say what is wrong with it", checkHelp, check},
 		{"demo", "", "watch all of this at work, in a network of its own", demoHelp, demo},
 		{"genkey", "", "print a new private key", "", genkey},

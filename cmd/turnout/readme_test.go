@@ -19,12 +19,15 @@ func TestReadme(t *testing.T) {
 	if len(blocks) == 0 {
 		t.Fatal("README shows no configuration")
 	}
-	for _, m := range blocks {
+	for i, m := range blocks {
 		if err := os.WriteFile("readme.toml", []byte(m[1]), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if status, out, _ := call("", "check", "readme.toml"); status != 0 {
-			t.Errorf("README's configuration is not valid:\n%s", out)
+			t.Errorf("README's configuration %d is not valid:\n%s", i+1, out)
+		}
+		if i > 0 {
+			continue // no policy to ask about
 		}
 		for args, want := range map[string]string{
 			"--to 10.1.2.3 --proto tcp --port 22":                      "tunnel office",

@@ -6,76 +6,98 @@ import (
 	"turnout/classifier/packet"
 )
 
-// assemblies is how many datagrams a Reassembler puts together at once, 64 KiB
-// each.
-const assemblies = 16
-
-// A Reassembler puts datagrams together (RFC 791, 3.2), as a host does and a
-// router does not: it is for what ends in this process. Memory is taken at its
-// first use. It belongs to one goroutine at a time.
+// A Reassembler puts datagrams together: of the few that end in this process.
+// It holds 64 of them and 1 MiB at most; when it is full the oldest go.
 type Reassembler struct {
-	list []assembly
+	table table
+	whole [maxPacket]byte
 }
 
-type assembly struct {
-	key
-	extent
-	since  uint32
-	used   bool
-	bad    bool
-	header [60]byte
-	size   int // of header; 0: the first fragment is missing
-	buf    [60 + 65535]byte
+// NewReassembler returns one that holds nothing yet.
+func NewReassembler() *Reassembler {
+	const datagrams, blocks = 64, 1 << 20 / blockSize
+	return &Reassembler{table: table{limits: limits{
+		datagrams: [levels]uint32{datagrams, datagrams, datagrams},
+		blocks:    [levels]uint32{blocks, blocks, blocks},
+		fragments: 64,
+		life:      30,
+	}}}
 }
 
-// Add takes an IPv4 fragment and returns the whole packet when nothing is
-// missing any more, header and header checksum as if it had never been in
-// pieces. The packet is lent until the next Add. Of too many datagrams at once
-// the oldest is given up.
-func (r *Reassembler) Add(b []byte, v *packet.View, now uint32) (whole []byte, ok bool) {
-	if v.Version != 4 {
-		return nil, false
+// Add takes fragment b. With the last one that was missing the verdict is Pass
+// and whole is the datagram as one packet, its header as that of the first
+// fragment, with true length and IPv4 checksum. Else the fragment is held, or
+// dropped for the reasons that Take has. now is in seconds.
+//
+// borrowed: whole is the caller's to change, until the next call.
+func (r *Reassembler) Add(b []byte, v *packet.View, now uint32) (whole []byte, verdict Verdict) {
+	b = b[:v.Len]
+	f := read(b)
+	i, lost := r.table.visit(0, v, &f, now)
+	verdict = r.keep(i, &f, b)
+	verdict.displaced(lost)
+	if verdict.Action == Held && r.table.whole(i) {
+		whole = r.join(i)
+		r.table.remove(i)
+		verdict.Action = Pass
 	}
-	a := r.find(keyOf(0, v), now)
-	p, body := pieceOf(b, v)
-	if a.bad || !a.add(p) {
-		a.bad = true
-		return nil, false
-	}
-	if p.from == 0 {
-		a.size = copy(a.header[:], b[:body])
-	}
-	copy(a.buf[len(a.header)+p.from:], b[body:v.Len])
-	if !a.whole() || a.size+int(a.end) > 65535 {
-		return nil, false
-	}
-	a.used = false
-	whole = a.buf[len(a.header)-a.size : len(a.header)+int(a.end)]
-	copy(whole, a.header[:a.size])
-	binary.BigEndian.PutUint16(whole[2:], uint16(len(whole)))
-	clear(whole[6:8])
-	clear(whole[10:12])
-	binary.BigEndian.PutUint16(whole[10:], ^packet.Checksum(whole[:a.size], 0))
-	return whole, true
+	return whole, verdict
 }
 
-// find returns the assembly of a datagram, a new one in place of the oldest if
-// need be.
-func (r *Reassembler) find(k key, now uint32) *assembly {
-	if r.list == nil {
-		r.list = make([]assembly, assemblies)
+// keep holds b, or refuses datagram i.
+func (r *Reassembler) keep(i uint32, f *part, b []byte) (verdict Verdict) {
+	t := &r.table
+	if why := t.datagrams[i].refused; why != packet.OK {
+		return Verdict{Action: Drop, Reason: why}
 	}
-	old := &r.list[0]
-	for i := range r.list {
-		a := &r.list[i]
-		if a.used && a.key == k && now-a.since < life {
-			return a
+	if why := t.note(i, f); why != packet.OK {
+		return Verdict{Action: Drop, Reason: why, Lost: t.refuse(i, why)}
+	}
+	lost := 0
+	for !t.room(i, len(b)) && t.oldest() != i {
+		lost += t.remove(t.oldest())
+	}
+	if t.hold(i, f, b) {
+		verdict.Action = Held
+	} else {
+		verdict = Verdict{Action: Drop, Reason: packet.FragmentLimit, Lost: t.refuse(i, packet.FragmentLimit)}
+	}
+	verdict.displaced(lost)
+	return verdict
+}
+
+// join makes one packet of datagram i, of which everything is held.
+func (r *Reassembler) join(i uint32) []byte {
+	d, a := &r.table.datagrams[i], &r.table.arena
+	n := a.load(r.whole[:], d.held, 0)
+	f := read(r.whole[:n])
+	protocol := r.whole[f.lead] // IPv6: the fragment header's first byte
+	n = int(f.lead) + copy(r.whole[f.lead:], r.whole[f.header:n])
+	for held := a.blocks[d.held].after; held != 0; held = a.blocks[held].after {
+		part := a.blocks[held]
+		to := d.pieces.end
+		if part.after != 0 {
+			to = a.blocks[part.after].from
 		}
-		if old.used && (!a.used || now-a.since > now-old.since) {
-			old = a
-		}
+		n += a.load(r.whole[n:], held, int(part.size-(to-part.from)))
 	}
-	old.key, old.since, old.used, old.bad, old.size = k, now, true, false, 0
-	old.n, old.pieces, old.end = 0, 0, 0
-	return old
+	b := r.whole[:n]
+	if b[0]>>4 == 4 {
+		binary.BigEndian.PutUint16(b[2:], uint16(n))
+		clear(b[6:8]) // no more fragments, offset 0; of fragments DF was clear
+		clear(b[10:12])
+		binary.BigEndian.PutUint16(b[10:], ^packet.Checksum(b[:f.lead], 0))
+		return b
+	}
+	binary.BigEndian.PutUint16(b[4:], uint16(n-40))
+	b[f.link] = protocol // the fragment header is gone
+	return b
+}
+
+// Expire forgets the datagrams whose time is over at now, in seconds, and
+// returns how many held fragments were lost with them since the last call, to
+// be counted as FragmentUnknown.
+func (r *Reassembler) Expire(now uint32) (lost int) {
+	lost, _ = r.table.expire(now, len(r.table.datagrams))
+	return lost
 }

@@ -1,117 +1,187 @@
 package fragment
 
-// begin makes the record of a new datagram and returns its number, 0 when there
-// is no room. A host with its whole share gives up its own oldest; nobody else
-// does.
-func (t *Tracker) begin(k key, now uint32) int32 {
-	if t.byKey == nil {
-		t.byKey, t.hosts = make(map[key]int32), make(map[hostKey]*host)
-		t.list = make([]datagram, 1, 64)
+import (
+	"hash/maphash"
+
+	"turnout/classifier/packet"
+)
+
+// A table is what a Tracker and a Reassembler have in common: datagrams, found
+// by what their fragments have in common, and the fragments held for them. Its
+// memory is of a fixed size and free of pointers.
+type table struct {
+	limits
+	seed      maphash.Seed // so that nobody outside can choose datagrams that fall into one chain
+	index     slots        // of datagrams
+	datagrams []datagram
+	spans     []span // a fixed number for each datagram
+	owners    slots  // of accounts
+	accounts  []account
+	arena     arena
+	now       uint32
+	unclaimed int // held fragments whose time was over before anybody asked
+}
+
+// limits are what each level of accounts may have, and each datagram.
+type limits struct {
+	datagrams, blocks [levels]uint32
+	fragments         int
+	life              uint32
+}
+
+// A key is the same in all fragments of a datagram, and in no other datagram
+// of its time (RFC 791, 3.2).
+type key struct {
+	src, dst packet.Addr
+	side     uint32
+	id       uint32
+	proto    uint32 // 0 for IPv6, whose fragments may differ in it
+}
+
+type datagram struct {
+	key      key
+	accounts [levels]uint32
+	links    [levels]link
+	since    uint32
+	turn     uint32 // counts the datagrams that had this record before
+	held     uint32 // the held fragment of the lowest offset
+	pieces   pieces
+	first    first
+	count    uint16 // fragments held
+	id       uint16 // the new identification, 0: it keeps its own
+	accepted bool
+	refused  packet.Reason // OK: it is not
+}
+
+// first is what only a datagram's first fragment says.
+type first struct {
+	src, dst         uint16
+	typ, code, proto uint8
+}
+
+// fill makes v, of a later fragment, say it too.
+func (f first) fill(v *packet.View) {
+	v.SrcPort, v.DstPort, v.Type, v.Code, v.Proto = f.src, f.dst, f.typ, f.code, f.proto
+}
+
+// open makes the memory, at the first fragment: most routers never see one.
+func (t *table) open() {
+	if t.datagrams != nil {
+		return
 	}
-	hk := hostKey{k.src, k.side}
-	h, side := t.hosts[hk], t.sides[k.side]
-	if h != nil && (h.datagrams >= max(1, t.most/hostShare) || len(t.byKey) >= t.most) {
-		t.remove(h.oldest.head)
-		h = t.hosts[hk] // it may have been the last
+	n := int(t.limits.datagrams[everybody])
+	t.seed = maphash.MakeSeed()
+	t.index, t.datagrams = newSlots(n), make([]datagram, n+1)
+	t.spans = make([]span, n*t.fragments)
+	// A host and a side for each datagram, and for one more that waits for
+	// another to make room, and everybody.
+	accounts := 2*(n+1) + 1
+	t.owners, t.accounts = newSlots(accounts), make([]account, accounts+1)
+	t.arena = newArena(int(t.limits.blocks[everybody]))
+}
+
+// visit returns the datagram of fragment f, a new one if need be, and how many
+// held fragments of another had to make room for it.
+func (t *table) visit(side uint32, v *packet.View, f *part, now uint32) (i uint32, lost int) {
+	t.open()
+	t.now = max(t.now, now)
+	k := key{src: v.Src, dst: v.Dst, side: side, id: f.id}
+	if v.Version == 4 {
+		k.proto = uint32(v.Proto)
 	}
-	if len(t.byKey) >= t.most || side != nil && side.datagrams >= max(1, t.most/sideShare) {
+	h := maphash.Comparable(t.seed, k)
+	for i = t.index.first(h); i != 0; i = t.index.next[i] {
+		if t.datagrams[i].key != k {
+			continue
+		}
+		if !t.old(i) {
+			return i, 0
+		}
+		t.unclaimed += t.remove(i)
+		break
+	}
+	return t.create(k, h)
+}
+
+func (t *table) old(i uint32) bool { return t.now-t.datagrams[i].since >= t.life }
+
+// create enters a new datagram. Where an account is full its oldest gives way:
+// most likely all of it has passed. One host has far fewer datagrams at once
+// than there are identifications, so the old ones are also gone before a fast
+// sender comes round to the same numbers again (RFC 4963).
+func (t *table) create(k key, h uint64) (i uint32, lost int) {
+	var accounts [levels]uint32
+	for level := byHost; level >= everybody; level-- {
+		owner := accountKey{level: uint32(level)}
+		if level >= bySide {
+			owner.side = k.side
+		}
+		if level == byHost {
+			owner.addr = k.src
+		}
+		number := t.charge(owner)
+		if a := &t.accounts[number]; a.datagrams > t.limits.datagrams[level] {
+			lost += t.remove(a.oldest)
+		}
+		accounts[level] = number
+	}
+	i = t.index.add(h)
+	t.datagrams[i] = datagram{key: k, accounts: accounts, since: t.now, turn: t.datagrams[i].turn}
+	t.enter(i)
+	return i, lost
+}
+
+// remove forgets datagram i and returns how many held fragments went with it.
+func (t *table) remove(i uint32) (lost int) {
+	lost = t.drop(i)
+	t.leave(i)
+	d := &t.datagrams[i]
+	t.index.remove(i, maphash.Comparable(t.seed, d.key))
+	d.turn++ // who still has a handle has nothing
+	return lost
+}
+
+// note adds part f to what was seen of datagram i.
+func (t *table) note(i uint32, f *part) packet.Reason {
+	return t.datagrams[i].pieces.add(t.spansOf(i), f)
+}
+
+// whole reports whether all of datagram i was seen.
+func (t *table) whole(i uint32) bool { return t.datagrams[i].pieces.whole(t.spansOf(i)) }
+
+func (t *table) spansOf(i uint32) []span {
+	return t.spans[int(i-1)*t.fragments : int(i)*t.fragments]
+}
+
+// refuse drops what is held of datagram i, and with it all that comes later.
+func (t *table) refuse(i uint32, why packet.Reason) (lost int) {
+	t.datagrams[i].refused = why
+	return t.drop(i)
+}
+
+// expire forgets up to some datagrams whose time is over. It returns how many
+// held fragments went with them, and whether there may be more.
+func (t *table) expire(now uint32, some int) (lost int, more bool) {
+	t.now = max(t.now, now)
+	lost, t.unclaimed = t.unclaimed, 0
+	for range some {
+		i := t.oldest()
+		if i == 0 || !t.old(i) {
+			return lost, false
+		}
+		lost += t.remove(i)
+	}
+	return lost, true
+}
+
+// oldest returns the datagram that has been here longest, 0 if there is none.
+func (t *table) oldest() uint32 {
+	if t.datagrams == nil {
 		return 0
 	}
-	if h == nil {
-		h = t.newHost()
-		t.hosts[hk] = h
+	i, _ := t.find(accountKey{level: everybody})
+	if i == 0 {
+		return 0
 	}
-	if side == nil {
-		side = new(share)
-		t.sides[k.side] = side
-	}
-	i := t.free
-	if i != 0 {
-		t.free = t.list[i].links[ofAll].next
-	} else {
-		i = int32(len(t.list))
-		t.list = append(t.list, datagram{})
-	}
-	d := &t.list[i]
-	d.key, d.since, d.host, d.side = k, now, h, side
-	h.datagrams++
-	side.datagrams++
-	t.byKey[k] = i
-	t.link(&t.oldest, ofAll, i)
-	t.link(&h.oldest, ofHost, i)
-	return i
-}
-
-// remove forgets a datagram and drops what it held.
-func (t *Tracker) remove(i int32) {
-	d := &t.list[i]
-	t.counts.Unknown += t.dropHeld(d)
-	t.unlink(&t.oldest, ofAll, i)
-	t.unlink(&d.host.oldest, ofHost, i)
-	d.side.datagrams--
-	if d.host.datagrams--; d.host.datagrams == 0 {
-		delete(t.hosts, hostKey{d.src, d.key.side})
-		t.spare = append(t.spare, d.host)
-	}
-	delete(t.byKey, d.key)
-	// Not the spans: n says how many count.
-	d.n, d.pieces, d.end, d.state, d.newID = 0, 0, 0, waiting, 0
-	d.host, d.side = nil, nil
-	d.links[ofAll].next = t.free
-	t.free = i
-}
-
-func (t *Tracker) newHost() *host {
-	n := len(t.spare)
-	if n == 0 {
-		return new(host)
-	}
-	h := t.spare[n-1]
-	t.spare = t.spare[:n-1]
-	return h
-}
-
-// mayHold reports whether n bytes more may wait.
-func (t *Tracker) mayHold(d *datagram, n int) bool {
-	b, h := need(n), &t.hold
-	return h.used+b <= h.most && d.host.blocks+b <= max(1, h.most/hostShare) && d.side.blocks+b <= max(1, h.most/sideShare)
-}
-
-func (t *Tracker) charge(d *datagram, blocks int32) {
-	d.host.blocks += blocks
-	d.side.blocks += blocks
-}
-
-// dropHeld drops what waits of a datagram and returns how many fragments.
-func (t *Tracker) dropHeld(d *datagram) (n uint64) {
-	for d.held != 0 {
-		t.charge(d, -t.hold.list[d.held].blocks)
-		d.held = t.hold.drop(d.held)
-		n++
-	}
-	return n
-}
-
-func (t *Tracker) link(c *chain, of int, i int32) {
-	t.list[i].links[of] = links{prev: c.tail}
-	if c.tail != 0 {
-		t.list[c.tail].links[of].next = i
-	} else {
-		c.head = i
-	}
-	c.tail = i
-}
-
-func (t *Tracker) unlink(c *chain, of int, i int32) {
-	l := t.list[i].links[of]
-	if l.prev != 0 {
-		t.list[l.prev].links[of].next = l.next
-	} else {
-		c.head = l.next
-	}
-	if l.next != 0 {
-		t.list[l.next].links[of].prev = l.prev
-	} else {
-		c.tail = l.prev
-	}
+	return t.accounts[i].oldest
 }

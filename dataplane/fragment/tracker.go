@@ -6,263 +6,209 @@ import (
 	"turnout/classifier/packet"
 )
 
-// Options of a Tracker; what is 0 has the value in brackets.
+// Options bound what a Tracker keeps. A zero field takes its default.
 type Options struct {
-	Datagrams int // followed at once [16,384]
-	Bytes     int // of fragments that wait [4 MiB]
+	Datagrams int    // followed at once; 16,384. When full, the oldest is forgotten
+	Bytes     int    // of held fragments, in blocks of 512; 4 MiB. When full, what would be held is dropped
+	Fragments int    // held of one datagram, and pieces of it that do not touch; 64
+	Seconds   uint32 // from a datagram's first fragment to its end; 30
+	HostShare int    // one source host has at most this part of Datagrams and Bytes: one in 8
+	SideShare int    // and all hosts of a side this part: one in 2
 }
 
-// What one host and one side may have of what there is: an eighth and a half.
-const (
-	hostShare = 8
-	sideShare = 2
-)
-
-// What becomes of a fragment.
-type Outcome uint8
-
-const (
-	// First has the numbers of its datagram's flow. Decide must follow, then,
-	// if the flow takes it, Release.
-	First Outcome = iota
-	// Later goes the way of its first. The view has the ports and the ICMP type
-	// of that one; HasPorts stays false, since they are not in this packet.
-	Later
-	// Held was copied and comes back by Release.
-	Held
-	// Dropped is not to be forwarded, for the reason given.
-	Dropped
-)
-
-// Counts are fragments that were held and then dropped, by reason.
-type Counts struct {
-	Overlap uint64 // packet.FragmentOverlap
-	Unknown uint64 // packet.FragmentUnknown: the first never came, or was refused
-}
-
-// A Tracker follows datagrams in fragments. It is safe for concurrent use,
-// but what one side sends has to come in order: Take, Decide and Release of a
-// side are for one goroutine at a time.
+// A Tracker follows datagrams of all sides. Whole packets never come here, so
+// its one mutex is for fragments only; it is not held while a callback runs.
 type Tracker struct {
-	mu     sync.Mutex
-	most   int
-	byKey  map[key]int32 // made at the first fragment
-	list   []datagram
-	free   int32
-	oldest chain // of all
-	hosts  map[hostKey]*host
-	spare  []*host // records to use again, empty
-	sides  map[uint32]*share
-	hold   hold
-	lents  []*lent // that Release lends
-	counts Counts
+	mu    sync.Mutex
+	table table
 }
 
-type hostKey struct {
-	addr packet.Addr
-	side uint32
-}
-
-// A share is what somebody has of the tracker.
-type share struct {
-	datagrams int
-	blocks    int32
-}
-
-type host struct {
-	share
-	oldest chain
-}
-
-// A chain leads through datagrams by age, the oldest at the head.
-type chain struct{ head, tail int32 }
-
-type state uint8
-
-const (
-	waiting  state = iota // for the first fragment
-	asked                 // about it: Decide follows
-	passing               // fragments go on
-	refused               // the first went nowhere
-	poisoned              // fragments contradict each other
-)
-
-type datagram struct {
-	key
-	extent
-	since            uint32
-	state            state
-	typ, code        uint8
-	srcPort, dstPort uint16
-	newID            uint16
-	held             int32    // the first of those that wait
-	links            [2]links // among all, among the host's own
-	host             *host
-	side             *share
-}
-
-type links struct{ prev, next int32 }
-
-const (
-	ofAll = iota
-	ofHost
-)
-
-// New returns an empty tracker.
+// New returns a Tracker. It takes up no memory before the first fragment.
 func New(o Options) *Tracker {
-	if o.Datagrams == 0 {
-		o.Datagrams = 1 << 14
+	datagrams, bytes := or(o.Datagrams, 16384), or(o.Bytes, 4<<20)
+	parts := [levels]int{everybody: 1, bySide: or(o.SideShare, 2), byHost: or(o.HostShare, 8)}
+	t := &Tracker{table: table{limits: limits{fragments: or(o.Fragments, 64), life: or(o.Seconds, 30)}}}
+	for level, part := range parts {
+		t.table.limits.datagrams[level] = uint32(max(1, datagrams/part))
+		t.table.limits.blocks[level] = uint32(max(1, bytes/blockSize/part))
 	}
-	if o.Bytes == 0 {
-		o.Bytes = 4 << 20
-	}
-	return &Tracker{most: o.Datagrams, hold: newHold(o.Bytes), sides: map[uint32]*share{}}
+	return t
 }
 
-// Take looks at fragment b of a side, decoded as v, at a time in seconds. id is
-// the identification that Decide gave the datagram, with Later.
-func (t *Tracker) Take(side uint32, b []byte, v *packet.View, now uint32) (o Outcome, id uint16, why packet.Reason) {
-	p, _ := pieceOf(b, v)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	k := keyOf(side, v)
-	i := t.byKey[k]
-	if i != 0 && now-t.list[i].since >= life {
-		t.remove(i)
-		i = 0
-	}
-	if i == 0 {
-		if i = t.begin(k, now); i == 0 {
-			return Dropped, 0, packet.FragmentLimit
-		}
-	}
-	d := &t.list[i]
-	switch {
-	case d.state == poisoned:
-		return Dropped, 0, packet.FragmentOverlap
-	case !d.add(p):
-		t.counts.Overlap += t.dropHeld(d)
-		d.state = poisoned
-		return Dropped, 0, packet.FragmentOverlap
-	case d.state == refused:
-		return Dropped, 0, packet.FragmentUnknown
-	case v.Frag == packet.First:
-		d.state = asked
-		d.srcPort, d.dstPort, d.typ, d.code = v.SrcPort, v.DstPort, v.Type, v.Code
-		return First, 0, packet.OK
-	case d.state == waiting:
-		if !t.mayHold(d, len(b)) {
-			t.counts.Unknown += t.dropHeld(d)
-			d.state = refused // it could not be whole any more
-			return Dropped, 0, packet.FragmentLimit
-		}
-		d.held = t.hold.put(b, v, uint16(p.from), d.held)
-		t.charge(d, need(len(b)))
-		return Held, 0, packet.OK
-	}
-	d.inherit(v)
-	id = d.newID
-	if d.whole() {
-		t.remove(i)
-	}
-	return Later, id, packet.OK
-}
-
-// inherit gives v what only the first fragment says.
-func (d *datagram) inherit(v *packet.View) {
-	v.SrcPort, v.DstPort, v.Type, v.Code = d.srcPort, d.dstPort, d.typ, d.code
-}
-
-// Decide tells what becomes of the datagram whose First fragment v was, v being
-// as Take had it: ok lets the others follow, with identification id in place of
-// their own unless it is 0.
-func (t *Tracker) Decide(side uint32, v *packet.View, id uint16, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	i := t.byKey[keyOf(side, v)]
-	if i == 0 {
-		return
-	}
-	d := &t.list[i]
-	d.newID, d.state = id, passing
-	if !ok {
-		t.counts.Unknown += t.dropHeld(d)
-		d.state = refused
-	}
-}
-
-// Release calls f with each fragment that waited for First fragment v, in the
-// order of the datagram; v is as Take had it. b and the view are lent to f
-// until it returns. No lock is held meanwhile.
-func (t *Tracker) Release(side uint32, v *packet.View, f func(b []byte, v *packet.View)) {
-	k := keyOf(side, v)
-	for l := t.next(k, nil); l != nil; l = t.next(k, l) {
-		f(l.data[:l.view.Len], &l.view)
-	}
-}
-
-// A lent is a fragment that waited, in the hands of who released it.
-type lent struct {
-	view packet.View
-	data [1 << 16]byte
-}
-
-// next takes the fragment out that comes first in datagram k, and takes back
-// the one before. When there is none left, and nothing is missing, the datagram
-// is done.
-func (t *Tracker) next(k key, back *lent) *lent {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if back != nil {
-		t.lents = append(t.lents, back)
-	}
-	i := t.byKey[k]
-	if i == 0 || t.list[i].state != passing {
-		return nil
-	}
-	d := &t.list[i]
-	if d.held == 0 {
-		if d.whole() {
-			t.remove(i)
-		}
-		return nil
-	}
-	first := &d.held
-	for at := &t.hold.list[d.held].next; *at != 0; at = &t.hold.list[*at].next {
-		if t.hold.list[*at].from < t.hold.list[*first].from {
-			first = at
-		}
-	}
-	l := t.lend()
-	e := &t.hold.list[*first]
-	l.view = e.view
-	d.inherit(&l.view)
-	t.hold.copyTo(l.data[:], *first)
-	t.charge(d, -e.blocks)
-	*first = t.hold.drop(*first)
-	return l
-}
-
-func (t *Tracker) lend() *lent {
-	n := len(t.lents)
+func or[T int | uint32](n, otherwise T) T {
 	if n == 0 {
-		return new(lent)
+		return otherwise
 	}
-	l := t.lents[n-1]
-	t.lents = t.lents[:n-1]
-	return l
+	return n
 }
 
-// Expire forgets the datagrams whose time is over, to be called about once a
-// second, and returns what was dropped after having been held since it was
-// called last.
-func (t *Tracker) Expire(now uint32) Counts {
+// An Action is what becomes of a fragment.
+type Action uint8
+
+const (
+	Pass Action = iota // it goes on
+	Held               // it was copied and waits; the caller forgets it
+	Drop
+)
+
+// A Verdict is the answer to one fragment.
+type Verdict struct {
+	Action Action
+	Reason packet.Reason // of Drop, and of each of Lost
+	ID     uint16        // a later fragment that passes: the datagram's new identification; 0: it keeps its own
+	Lost   int           // held fragments that were dropped along with this one, or to make room for it
+
+	// Datagram is what a first fragment that passes is part of: the caller
+	// decides about it and tells by Decide.
+	Datagram Datagram
+}
+
+// displaced adds held fragments of another datagram that made room for this
+// one's. Only a new datagram, or one that is held, needs any; nothing else is
+// lost then for another reason.
+func (v *Verdict) displaced(lost int) {
+	if lost > 0 {
+		v.Reason = packet.FragmentLimit
+		v.Lost += lost
+	}
+}
+
+// A Datagram stands for a datagram whose first fragment is being decided. It
+// stays valid when the fragment's addresses are changed, and means nothing any
+// more when the datagram is forgotten.
+type Datagram struct{ record, turn uint32 }
+
+// Take judges fragment b (v.Frag is First or Later) that came from side: 0 is
+// the LAN, others the exit numbers of tunnels. now is in seconds.
+//
+// A First that passes is the caller's to decide: Decide must follow. A Later
+// that passes has a first that was accepted: v's ports, ICMP type and code and
+// protocol are now that one's, while v.HasPorts and v.IsError stay false. Of what is dropped,
+// FragmentUnknown means that the first was refused, FragmentOverlap that the
+// datagram contradicts itself, FragmentLimit that it is more than may be kept.
+// A datagram of which one fragment was dropped is refused as a whole.
+func (t *Tracker) Take(side uint32, b []byte, v *packet.View, now uint32) Verdict {
+	b = b[:v.Len]
+	f := read(b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := t.oldest.head; i != 0 && now-t.list[i].since >= life; i = t.oldest.head {
-		t.remove(i)
+	i, lost := t.table.visit(side, v, &f, now)
+	verdict := t.judge(i, &f, b, v)
+	verdict.displaced(lost)
+	return verdict
+}
+
+func (t *Tracker) judge(i uint32, f *part, b []byte, v *packet.View) Verdict {
+	d := &t.table.datagrams[i]
+	if d.refused != packet.OK {
+		return Verdict{Action: Drop, Reason: d.refused}
 	}
-	c := t.counts
-	t.counts = Counts{}
-	return c
+	if why := t.table.note(i, f); why != packet.OK {
+		return t.refuse(i, why)
+	}
+	switch {
+	case f.from == 0:
+		d.first = first{v.SrcPort, v.DstPort, v.Type, v.Code, v.Proto}
+		return Verdict{Datagram: Datagram{i, d.turn}}
+	case d.accepted:
+		d.first.fill(v)
+		return Verdict{ID: d.id}
+	case t.table.hold(i, f, b):
+		return Verdict{Action: Held}
+	}
+	return t.refuse(i, packet.FragmentLimit)
+}
+
+func (t *Tracker) refuse(i uint32, why packet.Reason) Verdict {
+	return Verdict{Action: Drop, Reason: why, Lost: t.table.refuse(i, why)}
+}
+
+// Decide tells what became of the first fragment of d. If it was accepted, the
+// others may follow, with identification id (0: their own), and Release must
+// be called once the first is on its way. If not, what was held is dropped:
+// lost fragments, to be counted as FragmentUnknown.
+func (t *Tracker) Decide(d Datagram, id uint16, accepted bool) (lost int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	record := t.current(d)
+	if record == nil || record.accepted {
+		return 0
+	}
+	if !accepted {
+		return t.table.refuse(d.record, packet.FragmentUnknown)
+	}
+	record.accepted, record.id = true, id
+	return 0
+}
+
+// current returns the record of d, nil if d was forgotten or refused.
+func (t *Tracker) current(d Datagram) *datagram {
+	if d == (Datagram{}) {
+		return nil
+	}
+	record := &t.table.datagrams[d.record]
+	if record.turn != d.turn || record.refused != packet.OK {
+		return nil
+	}
+	return record
+}
+
+// A copied is a held fragment on its way out.
+type copied struct {
+	data [maxPacket]byte
+	view packet.View
+}
+
+var copies = sync.Pool{New: func() any { return new(copied) }}
+
+// Release passes the held fragments of d, which was accepted, to each, in the
+// order of their offsets. They are as they came but for v, which says what Take
+// says of a later fragment that passes.
+//
+// borrowed: b and v are each's to change, until it returns.
+func (t *Tracker) Release(d Datagram, each func(b []byte, v *packet.View)) {
+	c := copies.Get().(*copied)
+	defer copies.Put(c)
+	for {
+		n, first := t.next(d, c.data[:])
+		if n == 0 {
+			return
+		}
+		if c.view.Decode(c.data[:n]) == packet.OK { // as it was when it was taken
+			first.fill(&c.view)
+			each(c.data[:n], &c.view)
+		}
+	}
+}
+
+// next moves the next held fragment of d to b; its length is 0 if there is none.
+func (t *Tracker) next(d Datagram, b []byte) (n int, first first) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	record := t.current(d)
+	if record == nil || !record.accepted || record.held == 0 {
+		return 0, first
+	}
+	n = t.table.arena.load(b, record.held, 0)
+	t.table.pop(d.record)
+	return n, record.first
+}
+
+// Expire forgets the datagrams whose time is over at now, in seconds, and
+// returns how many held fragments were lost with them, since the last call, to
+// be counted as FragmentUnknown.
+func (t *Tracker) Expire(now uint32) (lost int) {
+	for more := true; more; {
+		var n int
+		n, more = t.expire(now)
+		lost += n
+	}
+	return lost
+}
+
+// expire does a part, so that no packet waits for all of it.
+func (t *Tracker) expire(now uint32) (lost int, more bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.table.expire(now, 128)
 }

@@ -201,16 +201,17 @@ func (f *innerPeer) askTCP(from, to netip.AddrPort, limit time.Duration) (text s
 	return text, nil
 }
 
-// icmp returns the next ICMP message of a type, with where it came from.
-func (f *innerPeer) icmp(limit time.Duration, say func(), want layers.ICMPv4TypeCode) (from netip.Addr, payload []byte, ok bool) {
-	ok = f.until(limit, say, func(packet gopacket.Packet) bool {
+// icmp repeats say until an ICMP message of a type comes from an address, and
+// returns its payload.
+func (f *innerPeer) icmp(say func(), want layers.ICMPv4TypeCode, by string) (payload []byte, ok bool) {
+	ok = f.until(patience, say, func(packet gopacket.Packet) bool {
 		l, isICMP := packet.Layer(layers.LayerTypeICMPv4).(*layers.ICMPv4)
-		if !isICMP || l.TypeCode != want {
+		src, _ := ends(packet)
+		if !isICMP || l.TypeCode != want || src.Addr().String() != by {
 			return false
 		}
-		src, _ := ends(packet)
-		from, payload = src.Addr(), l.Payload
+		payload = l.Payload
 		return true
 	})
-	return from, payload, ok
+	return payload, ok
 }

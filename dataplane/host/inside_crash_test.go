@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/gopacket/layers"
 	"golang.org/x/sys/unix"
 )
 
@@ -262,8 +263,14 @@ func TestInsidePretenders(t *testing.T) {
 			}
 		}
 		if w.uplink == "lan0" {
-			s := w.sender(w.internet) // on a stick the world comes by the LAN's interface
-			s.udp(remote+":9007", gatewayLAN+":6000", 64)
+			// On a stick the world comes by the LAN's interface; a listed port
+			// is not listed for it.
+			listed := w.gateway.listen(gatewayLAN + ":6000")
+			w.sender(w.internet).udp(remote+":9007", gatewayLAN+":6000", 64)
+			listed.SetReadDeadline(time.Now().Add(patience))
+			if _, _, err := listed.ReadFromUDPAddrPort(make([]byte, 64)); err != nil {
+				t.Errorf("the gateway's own service was told nothing by the world: %v", err)
+			}
 		}
 		for _, to := range []string{remote, tunneled} {
 			f.sendUDP(f.port(), port(to, 7), "out?")
@@ -282,15 +289,27 @@ func TestInsidePretenders(t *testing.T) {
 		if _, from, err := own.ReadFromUDPAddrPort(make([]byte, 64)); err == nil {
 			t.Errorf("the gateway's own service was told something by %s", from)
 		}
-		// With the LAN's route gone, the LAN's prefix must not lead elsewhere.
-		if !stick {
-			w.gateway.ip("link set lan0 down")
-			f.sendUDP(f.port(), port(lanHost, 7), "out?")
-			if seen := watch.matching(about(lanHost)); len(seen) > 0 {
-				t.Errorf("%d packets for the LAN left by the uplink, first % x", len(seen), seen[0])
-			}
-		}
 	})
+}
+
+// What the process says to the LAN is said as the gateway, and there, or not at all.
+func TestInsideOnTheLANOnly(t *testing.T) {
+	w := newWorld(t, false)
+	f := newInnerPeer(w.startProcess())
+	w.set(w.insideSpec())
+	// An answer to nothing: conntrack does not translate it.
+	lan := w.gateway.watch("lan0")
+	f.sendTCP(f.port(), port(lanHost, 7), &layers.TCP{SYN: true, ACK: true}, "")
+	if seen := lan.matching(about(Inside.String())); len(seen) > 0 {
+		t.Errorf("%d packets of %s on the LAN, first % x", len(seen), Inside, seen[0])
+	}
+	// With the LAN's route gone, main leads its prefix elsewhere.
+	watch := w.gateway.watch("wan0")
+	w.gateway.ip("link set lan0 down")
+	f.sendUDP(f.port(), port(lanHost, 7), "out?")
+	if seen := watch.matching(about(lanHost)); len(seen) > 0 {
+		t.Errorf("%d packets for the LAN left by the uplink, first % x", len(seen), seen[0])
+	}
 }
 
 func TestInsideSpecs(t *testing.T) {

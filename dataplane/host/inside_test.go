@@ -156,6 +156,10 @@ func TestInsideWithTwoLANs(t *testing.T) {
 	if got, err := w.host.ask(gatewayWAN+":5005", patience); err != nil || !strings.HasSuffix(got, ">192.0.0.6:5005") {
 		t.Errorf("at the uplink's address: %q, %v", got, err)
 	}
+	second.echo("192.168.78.10:5005")
+	if got, err := w.host.ask("192.168.78.10:5005", patience); err != nil || !strings.HasPrefix(got, lanHost+":") || strings.Contains(got, ">") {
+		t.Errorf("a listed port of a host of the other LAN: it saw %q, %v", got, err)
+	}
 	from := f.port() // one port, three hosts
 	for host, gateway := range map[string]string{lanHost: gatewayLAN, "192.168.78.10": "192.168.78.1", "192.168.79.10": "192.168.79.1"} {
 		if got, err := f.ask(from, port(host, hostPort), patience); err != nil || got != port(gateway, from.Port()).String() {
@@ -210,9 +214,9 @@ func TestInsideICMP(t *testing.T) {
 		watch := w.gateway.watch(w.uplink)
 		echoReply := layers.CreateICMPv4TypeCode(layers.ICMPv4TypeEchoReply, 0)
 		for _, to := range []string{lanHost, gatewayLAN} {
-			from, _, ok := f.icmp(patience, func() { f.send(f.port(), port(to, 0), 64, echoRequest(77), gopacket.Payload("ping")) }, echoReply)
-			if !ok || from.String() != to {
-				t.Errorf("echo to %s: answered by %v, %v", to, from, ok)
+			ping := func() { f.send(f.port(), port(to, 0), 64, echoRequest(77), gopacket.Payload("ping")) }
+			if text, ok := f.icmp(ping, echoReply, to); !ok || string(text) != "ping" {
+				t.Errorf("echo to %s: %q, %v", to, text, ok)
 			}
 		}
 		// From the LAN and from the gateway: nobody listens.
@@ -227,9 +231,9 @@ func TestInsideICMP(t *testing.T) {
 				time.Sleep(10 * time.Millisecond) // conntrack knows it now
 				n.sayICMP(heardOf, 3, 3, udpPacket(port(heardOf, from.Port()), closed, 64))
 			}
-			by, quoted, ok := f.icmp(patience, say, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort))
-			if !ok || by.String() != to || !quotes(quoted, from, closed) {
-				t.Errorf("the closed port of %s: said by %v, %v, quoting % x", to, by, ok, quoted)
+			quoted, ok := f.icmp(say, layers.CreateICMPv4TypeCode(layers.ICMPv4TypeDestinationUnreachable, layers.ICMPv4CodePort), to)
+			if !ok || !quotes(quoted, from, closed) {
+				t.Errorf("the closed port of %s: %v, quoting % x", to, ok, quoted)
 			}
 			if got, err := f.askTCP(from, closed, patience); err != nil || got != "reset" {
 				t.Errorf("the closed TCP port of %s: %q, %v", to, got, err)
@@ -267,16 +271,17 @@ func TestInsideKernelErrors(t *testing.T) {
 		f := newInnerPeer(w.startProcess())
 		w.set(w.insideSpec())
 		watch := w.gateway.watch(w.uplink)
-		from, to := f.port(), port(lanHost, hostPort)
-		if _, err := f.ask(from, to, patience); err != nil {
-			t.Fatal(err)
-		}
+		to := port(lanHost, hostPort)
 		for _, code := range [][2]byte{{11, 0}, {3, 1}, {3, 4}} {
-			for said, quoted := range map[string]netip.AddrPort{Inside.String(): from, gatewayLAN: port(gatewayLAN, from.Port())} {
-				say := func() { w.gateway.sayICMP(said, code[0], code[1], udpPacket(quoted, to, 1)) }
-				by, quote, ok := f.icmp(patience, say, layers.CreateICMPv4TypeCode(code[0], code[1]))
-				if !ok || !quotes(quote, from, to) {
-					t.Errorf("ICMP %v, said to %s: heard %v, by %v, quoting % x", code, said, ok, by, quote)
+			for _, said := range []string{Inside.String(), gatewayLAN} {
+				from := f.port()
+				if _, err := f.ask(from, to, patience); err != nil {
+					t.Fatal(err)
+				}
+				say := func() { w.gateway.sayICMP(said, code[0], code[1], udpPacket(port(said, from.Port()), to, 1)) }
+				quoted, ok := f.icmp(say, layers.CreateICMPv4TypeCode(code[0], code[1]), gatewayLAN)
+				if !ok || !quotes(quoted, from, to) {
+					t.Errorf("ICMP %v, said to %s: %v, quoting % x", code, said, ok, quoted)
 				}
 			}
 		}

@@ -180,12 +180,70 @@ func BenchmarkInsert(b *testing.B) {
 	}
 }
 
+// BenchmarkIPv6 is a hit and a new flow of IPv6, whose addresses have to be
+// numbered first.
+func BenchmarkIPv6(b *testing.B) {
+	p := udp(v6.lan1, 5000, v6.remote1, 443)
+	packetBytes := p.bytes()
+	v := *decode(b, packetBytes)
+	flow := func(i uint32) *packet.View {
+		v.Src.Lo, v.SrcPort = v6.lan1.Lo+uint64(i%250), uint16(1024+uint64(i)*40503%64512)
+		v.Dst.Lo = v6.remote1.Lo + uint64(i/1000)
+		return &v
+	}
+	const n = 100_000
+	fill := func() *Table {
+		t := New(Options{})
+		for i := range uint32(n) {
+			if _, r := t.Open(packetBytes, flow(i), LAN, sites, 1); r != packet.OK {
+				b.Fatal(r)
+			}
+		}
+		return t
+	}
+	b.Run("hit", func(b *testing.B) {
+		t, x := fill(), uint32(1)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := t.Out(packetBytes, flow(walk(&x, n)), LAN, 1); !ok {
+				b.Fatal("lost")
+			}
+		}
+	})
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			fill().Close()
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/flow")
+	})
+}
+
+// BenchmarkAdopt is a start after a crash, with the default table full.
+func BenchmarkAdopt(b *testing.B) {
+	f := File{Path: b.TempDir() + "/flows", Boot: boot, Exits: exits(3)}
+	t, _, err := OpenFile(Options{}, f, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	newCrowd(b, packet.TCP).open(b, t, 0, defaultMaxFlows, v4.pin1())
+	for b.Loop() {
+		t.Close()
+		var a Adopted
+		if t, a, err = OpenFile(Options{}, f, 1); err != nil || a.Flows != defaultMaxFlows {
+			b.Fatal(a, err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/defaultMaxFlows, "ns/flow")
+	t.Close()
+}
+
 // BenchmarkFill is the life of a table up to a million flows, growth included.
 func BenchmarkFill(b *testing.B) {
 	c := newCrowd(b, packet.TCP)
 	for b.Loop() {
 		t := New(Options{MaxFlows: 1 << 20})
 		c.open(b, t, 0, 1_000_000, v4.pin1())
+		t.Close()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1e6, "ns/flow")
 }

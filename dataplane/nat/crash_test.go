@@ -191,7 +191,7 @@ func (r *rig) compareWith(known map[uint16]report) {
 		p, _ := churnPacket(n)
 		v := decode(r, p.bytes())
 		lan, remote, _ := outPorts(v)
-		f, ok := flows[modelTuple{v.Src, v.Dst, lan, remote, v.Proto}]
+		f, ok := flows[modelTuple{v.Src, v.Dst, lan, remote, v.Proto, LAN}]
 		if ok {
 			seen++
 		}

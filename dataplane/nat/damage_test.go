@@ -88,7 +88,7 @@ func TestDamagedFile(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 5))
 	var sum Adopted
-	for range 2000 {
+	for range 1000 {
 		edits := make([]edit, 1+rng.IntN(8))
 		for i := range edits {
 			edits[i] = edit{uint8(rng.Uint32()), uint8(rng.Uint32()), uint8(rng.Uint32()), 1 << rng.IntN(8)}

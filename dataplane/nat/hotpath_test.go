@@ -65,6 +65,21 @@ func TestNoAllocations(t *testing.T) {
 			t.Fatal(reason)
 		}
 	})
+	r, _ = fileRigOf(t, Options{MaxFlows: 100}, flowFile(t), File{Exits: exits(3)}, 1000)
+	six := udp(v6.lan1, 5000, v6.remote1, 443).bytes()
+	v := decode(t, six)
+	next := func() {
+		v.Dst.Lo++
+		v.SrcPort++
+		if _, reason := r.Open(six, v, LAN, v6.pin1(), r.now); reason != packet.OK {
+			t.Fatal(reason)
+		}
+	}
+	for range 2000 {
+		next()
+	}
+	none(t, "and of IPv6, in a file", next)
+	r.verify()
 }
 
 func none(t *testing.T, name string, f func()) {

@@ -119,8 +119,15 @@ func (t *Table) rest(i uint32) {
 	}
 }
 
-// forget ends the rest of entry i and frees its port.
+// forget ends the rest of entry i.
 func (t *Table) forget(i uint32) {
+	t.dequeue(i)
+	t.resting--
+	t.giveBack(i, t.flows.at(i).lan)
+}
+
+// giveBack frees the port of entry i, the last of its mapping, and the entry.
+func (t *Table) giveBack(i uint32, numbers ...uint32) {
 	e := t.flows.at(i)
 	b := &t.bindings.list[e.binding()]
 	p := t.portsOf(b.ports, e.proto)
@@ -129,9 +136,7 @@ func (t *Table) forget(i uint32) {
 	if e.port != e.lanPort {
 		t.byMapping.remove(i, t.mappingHash(b, e))
 	}
-	t.dequeue(i)
-	t.resting--
-	t.free(i, e.lan)
+	t.free(i, numbers...)
 }
 
 // free makes entry i one that the next flow may have, and releases numbers of

@@ -9,22 +9,38 @@ import (
 // model is the slow and obvious NAT that the table is compared with: one list
 // of flows, searched from end to end for everything.
 type model struct {
-	flows []*modelFlow
-	rests []modelRest // the longest first
-	now   Tick
-	max   int
+	flows    []*modelFlow
+	rests    []modelRest // the longest first
+	hosts    map[modelHost]*modelRate
+	reserved map[modelPort]bool
+	now      Tick
+	max      int // flows
+	share    int // of one host
+	rate     int // new ones of one host in a second
+}
+
+// modelTuple is a flow as its near side sees it.
+type modelTuple struct {
+	lan, remote         packet.Addr
+	lanPort, remotePort uint16
+	proto               uint8
+	near                uint16
 }
 
 type modelFlow struct {
-	pin                       Pin
-	lan, remote               packet.Addr
-	lanPort, remotePort, port uint16
-	proto                     uint8
+	modelTuple
+	pin                       Pin // as decided, without Far
+	far                       packet.Addr
+	farPort, port             uint16
+	in, cone, mapped, adopted bool
 	state                     State
 	touched                   Tick
-	next                      [2]uint32 // the next sequence number of each side
-	fins                      [2]bool
-	heard                     bool // TCP: the remote end's SYN, or joined in the middle
+
+	next  [2]uint32 // TCP: the next sequence number of each side
+	fins  [2]bool
+	heard bool // both sides' SYN, or joined in the middle
+	lost  bool // adopted, the LAN not yet heard
+	spoke Tick // the far side
 }
 
 // modelRest is the port of a mapping that has ended.
@@ -36,28 +52,45 @@ type modelRest struct {
 
 // modelEndpoint is who has a mapping, and where.
 type modelEndpoint struct {
-	exit     uint16
-	ext, lan packet.Addr
-	lanPort  uint16
-	proto    uint8
+	pool, near uint16
+	ext, lan   packet.Addr
+	lanPort    uint16
+	proto      uint8
 }
 
-// endpoint returns whose mapping f has, if it is of a kind that has one.
-func (f *modelFlow) endpoint() (modelEndpoint, bool) {
-	e := modelEndpoint{f.pin.Exit, f.pin.Addr, f.lan, f.lanPort, f.proto}
-	return e, f.pin.Masquerade && (f.proto == packet.UDP || f.proto == packet.ICMP)
+type modelHost struct {
+	near uint16
+	lan  packet.Addr
 }
 
-// modelTuple is a flow as the LAN sees it.
-type modelTuple struct {
-	lan, remote         packet.Addr
-	lanPort, remotePort uint16
-	proto               uint8
+type modelRate struct {
+	second Tick
+	begun  int
 }
 
-func (f *modelFlow) tuple() modelTuple {
-	return modelTuple{f.lan, f.remote, f.lanPort, f.remotePort, f.proto}
+type modelPort struct {
+	pool  uint16
+	proto uint8
+	port  uint16
 }
+
+func poolOf(p Pin) uint16 {
+	if p.Pool != 0 {
+		return p.Pool
+	}
+	return p.Exit
+}
+
+// maps reports whether ports of a protocol come from mappings.
+func maps(p Pin, proto uint8) bool {
+	return p.Masquerade && (proto == packet.UDP || proto == packet.ICMP)
+}
+
+func endpointOf(p Pin, t modelTuple) modelEndpoint {
+	return modelEndpoint{poolOf(p), t.near, p.Addr, t.lan, t.lanPort, t.proto}
+}
+
+func (f *modelFlow) endpoint() modelEndpoint { return endpointOf(f.pin, f.modelTuple) }
 
 func (f *modelFlow) external() packet.Addr {
 	if f.pin.Masquerade {
@@ -70,23 +103,41 @@ func (f *modelFlow) become(s State, now Tick) { f.state, f.touched = s, now }
 
 func (m *model) byLAN(t modelTuple) *modelFlow {
 	for _, f := range m.flows {
-		if f.tuple() == t {
+		if f.modelTuple == t {
 			return f
 		}
 	}
 	return nil
 }
 
-func (m *model) byExit(exit uint16, ext, remote packet.Addr, port, remotePort uint16, proto uint8) *modelFlow {
+func (m *model) byExit(exit uint16, ext, far packet.Addr, port, farPort uint16, proto uint8) *modelFlow {
 	for _, f := range m.flows {
-		if f.pin.Exit == exit && f.external() == ext && f.remote == remote && f.port == port &&
-			f.remotePort == remotePort && f.proto == proto {
+		if f.pin.Exit == exit && f.external() == ext && f.far == far && f.port == port &&
+			f.farPort == farPort && f.proto == proto {
 			return f
 		}
 	}
 	return nil
 }
 
+// add enters a flow; the port that it has rests no more.
+func (m *model) add(f *modelFlow) {
+	if f.mapped {
+		m.wake(f.endpoint())
+	}
+	m.flows = append(m.flows, f)
+	h := modelHost{f.near, f.lan}
+	if m.hosts[h] == nil {
+		m.hosts[h] = &modelRate{}
+	}
+	if r := m.hosts[h]; r.second != m.now {
+		*r = modelRate{m.now, 1}
+	} else {
+		r.begun++
+	}
+}
+
+// drop ends flows; the port of one that was the last of its mapping rests.
 func (m *model) drop(gone func(*modelFlow) bool) (n int) {
 	var left, ended []*modelFlow
 	for _, f := range m.flows {
@@ -98,30 +149,22 @@ func (m *model) drop(gone func(*modelFlow) bool) (n int) {
 	}
 	m.flows = left
 	for _, f := range ended {
-		if e, ok := f.endpoint(); ok && m.mapping(e) == nil && m.resting(e) < 0 {
+		if e := f.endpoint(); f.mapped && m.mapping(e) == nil && m.resting(e) < 0 {
 			m.rests = append(m.rests, modelRest{e, f.port, m.now})
 		}
-	}
-	if over := len(m.rests) - m.max; over > 0 {
-		m.rests = m.rests[over:]
+		if h := (modelHost{f.near, f.lan}); m.of(h) == 0 {
+			delete(m.hosts, h)
+		}
 	}
 	return len(ended)
 }
 
-// add enters a flow; the port that it has rests no more.
-func (m *model) add(f *modelFlow) {
-	if e, ok := f.endpoint(); ok {
-		if i := m.resting(e); i >= 0 {
-			m.rests = slices.Delete(m.rests, i, i+1)
-		}
-	}
-	m.flows = append(m.flows, f)
-}
+func (m *model) dropOne(f *modelFlow) { m.drop(func(g *modelFlow) bool { return g == f }) }
 
 // mapping returns a flow that uses the mapping of e.
 func (m *model) mapping(e modelEndpoint) *modelFlow {
 	for _, f := range m.flows {
-		if g, ok := f.endpoint(); ok && g == e {
+		if f.mapped && f.endpoint() == e {
 			return f
 		}
 	}
@@ -133,10 +176,27 @@ func (m *model) resting(e modelEndpoint) int {
 	return slices.IndexFunc(m.rests, func(r modelRest) bool { return r.modelEndpoint == e })
 }
 
-func (m *model) dropExit(exit uint16) int {
-	n := m.drop(func(f *modelFlow) bool { return f.pin.Exit == exit })
-	m.rests = slices.DeleteFunc(m.rests, func(r modelRest) bool { return r.exit == exit })
+func (m *model) wake(e modelEndpoint) {
+	if i := m.resting(e); i >= 0 {
+		m.rests = slices.Delete(m.rests, i, i+1)
+	}
+}
+
+// of counts the flows of a host.
+func (m *model) of(h modelHost) (n int) {
+	for _, f := range m.flows {
+		if f.near == h.near && f.lan == h.lan {
+			n++
+		}
+	}
 	return n
+}
+
+// admits reports whether a host may have one more flow.
+func (m *model) admits(near uint16, lan packet.Addr) bool {
+	h := modelHost{near, lan}
+	r := m.hosts[h]
+	return m.of(h) < m.share && (m.rate == 0 || r == nil || r.second != m.now || r.begun < m.rate)
 }
 
 func (m *model) pressed() bool { return len(m.flows) > m.max-m.max/8 }
@@ -161,13 +221,22 @@ func (m *model) mayGo(f *modelFlow) bool {
 	if m.outlived(f, true) {
 		return true
 	}
+	if f.state == TCPUp && !m.silent(f) {
+		return false
+	}
 	for _, g := range m.flows {
-		if m.outlived(g, true) || rank(g.state) < rank(f.state) || g.state == f.state && g.touched < f.touched {
+		if m.outlived(g, true) || rank(g.state) < rank(f.state) {
+			return false
+		}
+		if g.state == f.state && g.touched < f.touched && (g.state != TCPUp || m.silent(g)) {
 			return false
 		}
 	}
-	return rank(f.state) < len(victims)
+	return true
 }
+
+// silent reports whether nothing was heard in an established flow for a minute.
+func (m *model) silent(f *modelFlow) bool { return m.now-f.touched > 60 && m.now-f.spoke > 60 }
 
 func rank(s State) int {
 	for n, c := range victims {
@@ -178,155 +247,20 @@ func rank(s State) int {
 	return len(victims)
 }
 
-// A portRule is what the model demands of the external port of a new flow.
-type portRule struct {
-	none  bool              // there is none
-	exact bool              // it is port
-	port  uint16            // else it has the parity and range of port (not echo)
-	free  func(uint16) bool // and is free
-}
-
-// portFor says what port a new flow must get.
-func (m *model) portFor(p Pin, t modelTuple) portRule {
-	unique := func(port uint16) bool {
-		return m.byExit(p.Exit, p.Addr, t.remote, port, t.remotePort, t.proto) == nil
-	}
-	switch {
-	case !p.Masquerade:
-		return portRule{exact: true, port: t.lanPort}
-	case t.proto == packet.TCP:
-		return portRule{exact: unique(t.lanPort), port: t.lanPort, free: unique}
-	case !knowsPorts(t.proto):
-		return portRule{none: !unique(0), exact: true}
-	}
-	e := modelEndpoint{p.Exit, p.Addr, t.lan, t.lanPort, t.proto}
-	free := func(port uint16) bool {
-		for _, f := range m.flows {
-			if g, ok := f.endpoint(); ok && g.exit == e.exit && g.ext == e.ext && g.proto == e.proto && f.port == port {
-				return false
-			}
-		}
-		return !slices.ContainsFunc(m.rests, func(r modelRest) bool {
-			return r.exit == e.exit && r.ext == e.ext && r.proto == e.proto && r.port == port
-		})
-	}
-	if f := m.mapping(e); f != nil {
-		return portRule{exact: true, port: f.port}
-	}
-	if i := m.resting(e); i >= 0 {
-		return portRule{exact: true, port: m.rests[i].port}
-	}
-	return portRule{exact: free(t.lanPort), port: t.lanPort, free: free}
-}
-
-func (w portRule) allows(port uint16, proto uint8) bool {
-	switch {
-	case w.exact:
-		return port == w.port
-	case !w.free(port):
-		return false
-	case proto == packet.ICMP:
-		return true
-	}
-	return port != 0 && port%2 == w.port%2 && (port < 1024) == (w.port < 1024)
-}
-
-// start says what becomes of the first packet of a flow.
-func start(kind string, proto uint8, remotePort, exit uint16) (State, packet.Reason) {
-	switch proto {
-	case packet.TCP:
-		switch {
-		case kind != "syn" && kind != "ack" && kind != "data":
-			return 0, packet.InvalidState
-		case exit == Direct:
-			return TCPDirect, packet.OK
-		case kind == "syn":
-			return TCPOpening, packet.OK
-		}
-		return TCPPicked, packet.OK
-	case packet.UDP:
-		switch {
-		case remotePort == 53:
-			return DNSQuery, packet.OK
-		case exit == Direct:
-			return UDPTwoWay, packet.OK
-		}
-		return UDPOneWay, packet.OK
-	case packet.ICMP:
-		return ICMPQuery, packet.OK
-	}
-	return Other, packet.OK
-}
-
-// tcpOut is what a segment of the LAN does to a flow.
-func (m *model) tcpOut(f *modelFlow, kind string) {
-	switch {
-	case f.state == TCPDirect:
-		f.touched = m.now
-	case kind == "rst":
-		if f.state != TCPOpening && f.state != TCPReset {
-			f.become(TCPReset, m.now)
-		}
-	case kind == "rst-far":
-	case f.state == TCPOpening || kind == "syn":
-		f.touched = m.now
-	case kind == "fin":
-		f.touched = m.now
-		if f.heard && !f.fins[out] {
-			f.fins[out] = true
-			if f.state != TCPReset {
-				f.state = TCPClosing
-			}
-		}
-	default:
-		f.touched = m.now
-		if f.heard && (f.state == TCPAnswered || f.state == TCPReset) {
-			f.state = TCPUp
-			if f.fins[out] || f.fins[in] {
-				f.state = TCPClosing
+// adopt is what becomes of all flows in the next process.
+func (m *model) adopt(generation uint8, home func(p Pin) bool) {
+	m.flows = slices.DeleteFunc(m.flows, func(f *modelFlow) bool { return !home(f.pin) })
+	m.rests = slices.DeleteFunc(m.rests, func(r modelRest) bool {
+		return !home(Pin{Exit: r.pool, Masquerade: true, Addr: r.ext})
+	})
+	clear(m.hosts)
+	for _, f := range m.flows {
+		f.pin.Entry, f.pin.By, f.pin.Generation, f.adopted = -1, 0, generation, true
+		if f.proto == packet.TCP {
+			f.heard, f.lost = true, true
+			if f.state == TCPOpening || f.state == TCPAnswered {
+				f.state = TCPPicked
 			}
 		}
 	}
-}
-
-// tcpIn is what a segment of the remote end does, and whether it passes.
-func (m *model) tcpIn(f *modelFlow, kind string) packet.Reason {
-	if !f.heard {
-		switch kind {
-		case "syn", "synack":
-			f.heard = true
-			f.become(TCPAnswered, m.now)
-		case "rst":
-			if f.state != TCPReset {
-				f.become(TCPReset, m.now)
-			}
-		case "rst-near", "rst-far":
-			return packet.InvalidState
-		}
-		return packet.OK
-	}
-	switch kind {
-	case "syn":
-		if f.state != TCPAnswered {
-			return packet.InvalidState
-		}
-	case "rst":
-		if f.state != TCPReset {
-			f.become(TCPReset, m.now)
-		}
-	case "rst-far":
-		return packet.InvalidState
-	case "fin":
-		if !f.fins[in] {
-			f.fins[in] = true
-			if f.state != TCPReset {
-				f.become(TCPClosing, m.now)
-			}
-		}
-	case "ack", "data":
-		if f.state == TCPPicked {
-			f.become(TCPUp, m.now)
-		}
-	}
-	return packet.OK
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -21,14 +22,13 @@ func TestModel(t *testing.T) {
 		events = n
 	}
 	t.Logf("TURNOUT_SEED=%d TURNOUT_EVENTS=%d", seed, events)
-	for _, maxFlows := range []int{0, 64} {
-		t.Run(fmt.Sprintf("max=%d", maxFlows), func(t *testing.T) {
-			s := &player{
-				rig:   newRig(t, maxFlows),
-				rng:   rand.New(rand.NewPCG(seed, uint64(maxFlows))),
-				count: map[string]int{},
-			}
-			s.m = &model{now: s.now, max: s.max}
+	for _, o := range []Options{
+		{MaxFlows: 4096, MaxPerHost: 25, NewPerHost: 3},
+		{MaxFlows: 64, MaxPerHost: 20, NewPerHost: 9},
+		{MaxFlows: 12, MaxPerHost: 12},
+	} {
+		t.Run(fmt.Sprintf("max=%d", o.MaxFlows), func(t *testing.T) {
+			s := newPlayer(t, o, seed)
 			for s.n = range events {
 				s.event()
 				if s.n%1000 == 0 {
@@ -36,6 +36,8 @@ func TestModel(t *testing.T) {
 					s.compare()
 				}
 			}
+			s.verify()
+			s.compare()
 			t.Logf("%d flows at the end; %v", s.Len(), s.count)
 		})
 	}
@@ -47,29 +49,77 @@ type player struct {
 	rng   *rand.Rand
 	n     int
 	count map[string]int // of outcomes, to see that the run was not idle
+	o     Options
+	path  string
+}
+
+func newPlayer(t *testing.T, o Options, seed uint64) *player {
+	s := &player{
+		rig:   &rig{T: t, now: 1000},
+		rng:   rand.New(rand.NewPCG(seed, uint64(o.MaxFlows))),
+		count: map[string]int{},
+		o:     o,
+		path:  filepath.Join(t.TempDir(), "flows"),
+	}
+	s.m = &model{hosts: map[modelHost]*modelRate{}, now: s.now, max: o.MaxFlows, share: o.MaxPerHost, rate: o.NewPerHost}
+	if o.MaxPerHost == o.MaxFlows { // the table's own bound counts
+		s.m.share++
+	}
+	s.begin(0)
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// begin starts a process: it adopts what the one before left.
+func (s *player) begin(generation uint8) {
+	s.Helper()
+	table, a, err := OpenFile(s.o, File{Path: s.path, Boot: boot, Exits: modelExits, Generation: generation}, s.now)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Table = table
+	if a.Flows != len(s.m.flows) {
+		s.Fatalf("event %d: adopted %+v, the model has %d flows", s.n, a, len(s.m.flows))
+	}
+	s.same("not adopted", a.Expired+a.Damaged+a.Crowded, 0)
+	s.reserve()
 }
 
 func (s *player) event() {
-	switch n := s.rng.IntN(1000); {
-	case n < 450:
+	switch n := s.rng.IntN(10_000); {
+	case n < 4400:
 		s.eventOut()
-	case n < 850:
+	case n < 8400:
 		s.eventIn()
-	case n < 890:
+	case n < 8800:
 		s.eventError()
-	case n < 998:
-		step := Tick(s.rng.IntN(4))
-		if s.rng.IntN(40) == 0 {
+	case n < 9850:
+		step := Tick(s.rng.IntN(3))
+		if s.rng.IntN(200) == 0 {
 			step = Tick(s.rng.IntN(400))
 		}
 		s.now += step
 		s.m.now = s.now
 		s.same("expired", s.Expire(s.now), s.m.expire())
+	case n < 9980:
+		s.eventOperator()
+	case n < 9992:
+		s.reserve()
+	case n < 9998:
+		s.eventExit()
 	default:
-		exit := uint16(s.rng.IntN(5))
-		s.same("dropped", s.DropExit(exit), s.m.dropExit(exit))
+		s.verify()
+		s.Close()
+		generation := uint8(s.rng.IntN(9))
+		s.m.adopt(generation, atHome)
+		s.begin(generation)
+		s.verify()
+		s.compare()
+		s.count["adopted"] += s.Len()
 	}
+	s.cutRests(modelEndpoint{})
 	s.same("flows", s.Len(), len(s.m.flows))
+	s.same("resting", s.resting, len(s.m.rests))
 }
 
 func (s *player) same(what string, got, want any) {
@@ -85,72 +135,88 @@ func (s *player) eventOut() {
 	p := t.packet()
 	kind := "-"
 	if t.proto == packet.TCP {
-		kind = [...]string{"syn", "syn", "ack", "data", "data", "fin", "rst", "rst-far"}[s.rng.IntN(8)]
-		if f != nil && f.state == TCPAnswered && s.rng.IntN(2) == 0 {
-			kind = "ack"
-		}
-	}
-	if f != nil && kind == "syn" {
-		switch f.state {
-		case TCPClosing, TCPReset, TCPPicked, TCPDirect:
-			s.m.drop(func(g *modelFlow) bool { return g == f })
+		kind = s.kind(f, out)
+		if f != nil && kind == "syn" && f.reopens(out, 0) {
+			s.m.dropOne(f)
 			f = nil
 		}
-	}
-	if t.proto == packet.TCP {
 		s.segment(&p, f, out, kind)
 	}
+	b := p.bytes()
+	v := decode(s, b)
+	got, ok := s.Out(b, v, t.near, s.now)
+	s.same(fmt.Sprintf("out %+v by %s", t, kind), ok, f != nil)
 	if f == nil {
-		s.open(t, p, kind)
+		s.openOut(t, p, kind)
 		return
 	}
-	got, b := s.mustOut(p, Pin{Exit: 99})
 	switch {
 	case t.proto == packet.TCP:
 		s.m.tcpOut(f, kind)
+	case f.state == UDPOneWay && f.in:
+		s.m.answer(f)
+		s.count[fmt.Sprintf("answer mapped %v", f.mapped)]++
 	default:
 		f.touched = s.now
 	}
 	s.count["out "+f.state.String()]++
 	s.sameFlow(got, f)
-	s.external(b, f)
+	got.RewriteOut(b, v, false)
+	mustBeTrue(s.T, b)
+	s.left(b, f)
 }
 
-// open sends a packet that no flow knows.
-func (s *player) open(t modelTuple, p pkt, kind string) {
+// lacks is what a flow that could start is refused for.
+func (s *player) lacks(near uint16, lan packet.Addr) (r packet.Reason, full bool) {
+	if !s.m.admits(near, lan) {
+		return packet.HostLimit, false
+	}
+	if len(s.m.flows) < s.m.max {
+		return packet.OK, false
+	}
+	for _, f := range s.m.flows {
+		if s.m.mayGo(f) {
+			return packet.OK, true
+		}
+	}
+	return packet.FlowTableFull, true
+}
+
+// openOut sends a packet that no flow knows.
+func (s *player) openOut(t modelTuple, p pkt, kind string) {
 	pin := s.pin()
-	state, want := start(kind, t.proto, t.remotePort, pin.Exit)
-	rule := s.m.portFor(pin, t)
+	f := &modelFlow{modelTuple: t, pin: pin, far: t.remote, farPort: t.remotePort, touched: s.now, spoke: s.now}
+	f.pin.Far, f.pin.FarPort = packet.Addr{}, 0
+	if pin.Far != (packet.Addr{}) {
+		f.far = pin.Far
+		if t.proto == packet.TCP || t.proto == packet.UDP {
+			f.farPort = pin.FarPort
+		}
+	}
+	var want packet.Reason
+	f.state, want = start(kind, t, pin.Exit, false)
+	rule, full := s.m.portFor(pin, t, f.far, f.farPort), false
 	if want == packet.OK && rule.none {
 		want = packet.NoFreePort
 	}
-	victims := 0
-	if len(s.m.flows) == s.m.max {
-		for _, f := range s.m.flows {
-			if s.m.mayGo(f) {
-				victims++
-			}
-		}
-		if want == packet.OK && victims == 0 {
-			want = packet.FlowTableFull
-		}
+	if want == packet.OK {
+		want, full = s.lacks(t.near, t.lan)
 	}
-	got, b, reason := s.out(p, pin)
-	s.same(fmt.Sprintf("opening %+v by %s", t, kind), reason, want)
+	b := p.bytes()
+	v := decode(s, b)
+	got, reason := s.Open(b, v, t.near, pin, s.now)
+	s.same(fmt.Sprintf("opening %+v by %s, pinned to %+v", t, kind, pin), reason, want)
 	s.count["open "+reason.String()]++
 	if reason != packet.OK {
 		return
 	}
-	if victims > 0 {
-		s.sacrificed()
+	if full {
+		s.sacrificed(f.pin, t)
 	}
 	if !rule.allows(got.Port, t.proto) {
 		s.Fatalf("event %d: port %d for %+v, the model wants %+v", s.n, got.Port, t, rule)
 	}
-	f := &modelFlow{
-		pin: pin, lan: t.lan, remote: t.remote, lanPort: t.lanPort, remotePort: t.remotePort,
-		port: got.Port, proto: t.proto, state: state, touched: s.now,
-	}
+	f.port, f.mapped = got.Port, maps(pin, t.proto)
 	if t.proto == packet.TCP {
 		f.next, f.heard = [2]uint32{p.seq + uint32(len(p.payload)), p.ack}, kind != "syn"
 		if kind == "syn" {
@@ -159,88 +225,7 @@ func (s *player) open(t modelTuple, p pkt, kind string) {
 	}
 	s.m.add(f)
 	s.sameFlow(got, f)
-	s.external(b, f)
-}
-
-func (s *player) eventIn() {
-	t := s.tuple()
-	f := s.m.byLAN(t)
-	g := f
-	if g == nil { // as if it were one
-		g = &modelFlow{pin: s.pin(), lan: t.lan, remote: t.remote, lanPort: t.lanPort, remotePort: t.remotePort, proto: t.proto, port: t.lanPort}
-	}
-	p := g.back()
-	exit := g.pin.Exit
-	if s.rng.IntN(20) == 0 {
-		exit = uint16(s.rng.IntN(5))
-	}
-	f = s.m.byExit(exit, p.dst, g.remote, g.port, g.remotePort, g.proto)
-	kind := "-"
-	if t.proto == packet.TCP {
-		kind = [...]string{"ack", "data", "data", "fin", "rst", "rst-near", "rst-far", "syn"}[s.rng.IntN(8)]
-		switch {
-		case f != nil && f.state == TCPDirect:
-			return // replies of direct flows do not come out of tunnels
-		case f != nil && !f.heard && s.rng.IntN(2) == 0:
-			kind = "synack"
-		case f != nil && f.state == TCPUp && s.rng.IntN(2) == 0:
-			kind = "data"
-		}
-		s.segment(&p, f, in, kind)
-	}
-	want := packet.NoFlow
-	if f != nil {
-		want = packet.OK
-		switch {
-		case t.proto == packet.TCP:
-			want = s.m.tcpIn(f, kind)
-		case f.state == UDPOneWay:
-			f.become(UDPTwoWay, s.now)
-		}
-	}
-	got, b, reason := s.in(p, exit)
-	s.same(fmt.Sprintf("in %+v by %s", t, kind), reason, want)
-	s.count["in "+reason.String()]++
-	if reason == packet.OK {
-		s.sameFlow(got, f)
-		v := decode(s, b)
-		s.same("destination", v.Dst, f.lan)
-		if v.HasPorts || v.IsEcho() {
-			s.same("destination port", v.DstPort, f.lanPort)
-		}
-	}
-}
-
-// eventError sends an ICMP error about a packet of some flow.
-func (s *player) eventError() {
-	t := s.tuple()
-	f := s.m.byLAN(t)
-	if s.rng.IntN(2) == 0 {
-		p := t.packet()
-		exit, want := uint16(3), packet.NoFlow
-		if f != nil {
-			p.src, p.sport, exit, want = f.external(), f.port, f.pin.Exit, packet.OK
-		} else if s.m.byExit(exit, p.src, t.remote, t.lanPort, t.remotePort, t.proto) != nil {
-			want = packet.OK
-		}
-		got, b, reason := s.in(v4.about(v4.router, p.src, p.bytes()), exit)
-		s.same("error in", reason, want)
-		s.count["error in "+reason.String()]++
-		if f != nil {
-			s.sameFlow(got, f)
-			s.same("destination", decode(s, b).Dst, f.lan)
-		}
-		return
-	}
-	g := &modelFlow{lan: t.lan, remote: t.remote, lanPort: t.lanPort, remotePort: t.remotePort, port: t.lanPort, proto: t.proto}
-	p := g.back() // as the LAN host saw it
-	got, b, reason := s.out(v4.about(t.lan, t.remote, p.bytes()), Pin{Exit: 99})
-	s.count["error out "+reason.String()]++
-	if f == nil {
-		s.same("error out", reason, packet.InvalidState)
-		return
-	}
-	s.same("error out", reason, packet.OK)
-	s.sameFlow(got, f)
-	s.same("source", decode(s, b).Src, f.external())
+	got.RewriteOut(b, v, false)
+	mustBeTrue(s.T, b)
+	s.left(b, f)
 }

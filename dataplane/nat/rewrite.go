@@ -44,7 +44,9 @@ func (f *Flow) RewriteIn(b []byte, v *packet.View, partial bool) {
 			}
 		}
 	}
-	if moved && v.Src == f.Far {
+	// The near side knows nothing of the far one's routers: their errors come
+	// from the end that it knows, as those of the kernel's NAT do.
+	if moved && (v.IsError || v.Src == f.Far) {
 		packet.SetSource(b, v, f.Remote, f.nearPort(v), partial)
 	}
 	if f.Masquerade {

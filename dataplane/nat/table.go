@@ -10,7 +10,7 @@ import (
 // Options of a Table.
 type Options struct {
 	// MaxFlows bounds the table; 0 means 262,144. Memory is taken as flows
-	// come, about 130 bytes each, and kept. At most 16,777,215.
+	// come, about 126 bytes each, 160 of IPv6, and kept. At most 8,388,607.
 	MaxFlows int
 	// MaxPerHost bounds the flows of one near host; 0 means a quarter of
 	// MaxFlows, but 65,536 where the table holds as many.
@@ -213,6 +213,14 @@ func (t *Table) occupy(e *entry) uint32 {
 
 // remove forgets flow i. Its port is free, but the port of a mapping rests.
 func (t *Table) remove(i uint32) {
+	if t.detach(i) {
+		t.rest(i)
+	}
+}
+
+// detach makes entry i no flow any more. It is free, unless its mapping's port
+// is left to it: then detach returns true.
+func (t *Table) detach(i uint32) bool {
 	e := t.flows.at(i)
 	t.byNear.remove(i, t.nearHash(e))
 	t.byFar.remove(i, t.farHash(e))
@@ -220,10 +228,10 @@ func (t *Table) remove(i uint32) {
 	t.hosts.remove(t.bindings.list[e.binding()].near, e)
 	t.n--
 	if e.is(tagMapped) && t.unlink(i) {
-		t.rest(i)
-		return
+		return true
 	}
 	t.free(i, e.lan, e.remote, e.far)
+	return false
 }
 
 // batch is how many flows a long walk handles before it lets others in.
@@ -284,13 +292,14 @@ func (t *Table) DropExit(exit uint16) int {
 		if t.bindings.list[e.binding()].exit != exit {
 			return
 		}
-		if e.state != resting {
-			t.remove(i)
-			n++
-		}
-		if e.tag != 0 { // it rests
+		if e.state == resting {
 			t.forget(i)
+			return
 		}
+		if t.detach(i) {
+			t.giveBack(i, e.lan, e.remote, e.far)
+		}
+		n++
 	})
 	t.mu.Lock()
 	t.dropIdle(exit)

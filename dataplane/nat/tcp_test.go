@@ -150,11 +150,22 @@ func TestRow16TCPStates(t *testing.T) {
 		{"SYN of the remote end", after(
 			step{in, syn, 9001, 0, 0, packet.InvalidState, TCPUp},
 		)},
-		{"SYN of the LAN in an established connection", after(
-			step{out, syn, 5_000_000, 0, 0, packet.OK, TCPUp},
-			step{out, syn, 2000, 0, 0, packet.OK, TCPUp},
-			step{in, ack, 9001, 1001, 0, packet.OK, TCPUp}, // challenge ACK
-			step{out, rst, 1001, 0, 0, packet.OK, TCPReset},
+		{"SYN sent again in an established connection", after(
+			step{out, syn, 1000, 0, 0, packet.OK, TCPUp},
+			step{in, ack, 9001, 1001, 0, packet.OK, TCPUp},
+		)},
+		{"LAN host begun anew, the remote end not", after(
+			step{out, syn, 5_000_000, 0, 0, packet.OK, TCPOpening},
+			step{in, ack, 9001, 1001, 0, packet.OK, TCPOpening}, // challenge ACK
+			step{out, rst, 1001, 0, 0, packet.OK, TCPOpening},
+			step{out, syn, 5_000_000, 0, 0, packet.OK, TCPOpening},
+			step{in, syn | ack, 70_000, 5_000_001, 0, packet.OK, TCPAnswered},
+			step{out, ack, 5_000_001, 70_001, 0, packet.OK, TCPUp},
+		)},
+		{"LAN host begun anew, and refused", after(
+			step{out, syn, 5_000_000, 0, 0, packet.OK, TCPOpening},
+			step{in, rst | ack, 0, 1001, 0, packet.InvalidState, TCPOpening},
+			step{in, rst | ack, 0, 5_000_001, 0, packet.OK, TCPReset},
 		)},
 		{"loose pickup", []step{
 			{out, ack, 1001, 9001, 100, packet.OK, TCPPicked},

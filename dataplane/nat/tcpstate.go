@@ -28,8 +28,10 @@ func (e *entry) startTCP(s *segment, exit uint16, pickup bool) packet.Reason {
 
 // reopens reports whether a segment of side dir starts a new connection in
 // place of the one that e tracks: a SYN where the old connection is over, or
-// was never seen from its start. The new one is to be decided anew. The far side
-// can do so only where it began the old one, and with a higher number
+// was never seen from its start, or is a living one of which a near host that
+// has started anew knows nothing: then its number is nowhere near those in use,
+// as that of a SYN sent again is. The new one is to be decided anew. The far
+// side can do so only where it began the old one, and with a higher number
 // (RFC 9293, 3.10.7.4): who forges a SYN must not end what lives.
 func (e *entry) reopens(s *segment, dir int) bool {
 	if s.flags&stateFlags != packet.SYN {
@@ -40,6 +42,8 @@ func (e *entry) reopens(s *segment, dir int) bool {
 		return dir == out || e.is(tagIn) && (e.tcp.is(lost) || int32(s.seq-e.tcp.end[in]) > 0)
 	case TCPPicked, TCPDirect:
 		return dir == out
+	case TCPAnswered, TCPUp:
+		return dir == out && (e.tcp.is(lost) || !e.tcp.plausible(out, s))
 	}
 	return false
 }

@@ -68,3 +68,7 @@ func (s State) String() string {
 	}
 	return timers[s].name
 }
+
+// Lifetime returns how long a silent flow of the state is kept, in seconds,
+// while the table has room.
+func (s State) Lifetime() Tick { return timers[s].normal }

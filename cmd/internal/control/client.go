@@ -74,35 +74,56 @@ func (c *Client) Stop(ctx context.Context, keepGuard bool) error {
 func (c *Client) do(ctx context.Context, method, path string, in, out any, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	res, err := c.send(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return brokenOff(err)
+	}
+	return nil
+}
+
+func brokenOff(err error) error { return fmt.Errorf("the daemon's answer breaks off: %w", err) }
+
+// A Refusal is the daemon's answer that it does not do what it was asked.
+type Refusal struct {
+	Code int // HTTP's: 400 for a request that is not valid
+	Text string
+}
+
+func (r Refusal) Error() string { return "the daemon says: " + r.Text }
+
+// send asks and returns the answer, whose body the caller closes; an answer
+// that is no success is a Refusal.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body bytes.Buffer
 	if in != nil {
 		if err := json.NewEncoder(&body).Encode(in); err != nil {
-			return fmt.Errorf("encoding the request: %w", err)
+			return nil, fmt.Errorf("encoding the request: %w", err)
 		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://turnout"+path, &body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	res, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.path)
+		return nil, fmt.Errorf("%w: nobody answers at %s", ErrNotRunning, c.path)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%s is not open to this user: try with sudo", c.path)
+		return nil, fmt.Errorf("%s is not open to this user: try with sudo", c.path)
 	case err != nil:
-		return fmt.Errorf("asking the daemon at %s: %w", c.path, errors.Unwrap(err)) // without the made-up URL
+		return nil, fmt.Errorf("asking the daemon at %s: %w", c.path, errors.Unwrap(err)) // without the made-up URL
+	}
+	if res.StatusCode < 300 {
+		return res, nil
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 300 {
-		var f failure
-		if json.NewDecoder(io.LimitReader(res.Body, maxRequest)).Decode(&f) != nil || f.Error == "" {
-			f.Error = res.Status
-		}
-		return fmt.Errorf("the daemon says: %s", f.Error)
+	var f failure
+	if json.NewDecoder(io.LimitReader(res.Body, maxRequest)).Decode(&f) != nil || f.Error == "" {
+		f.Error = res.Status
 	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		return fmt.Errorf("the daemon's answer breaks off: %w", err)
-	}
-	return nil
+	return nil, Refusal{res.StatusCode, f.Error}
 }

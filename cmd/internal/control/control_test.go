@@ -24,6 +24,8 @@ type fakeDaemon struct {
 	asked   Query
 	stopped chan bool
 	stopErr error
+	flows   int // how many fakeFlow gives
+	dropped []Filter
 }
 
 func (f *fakeDaemon) Status() Status { return f.status }
@@ -40,6 +42,20 @@ func (f *fakeDaemon) ExplainAll(b Batch) (out []Answer) {
 	return out
 }
 
+func (f *fakeDaemon) Flows(filter Filter, each func(Flow) bool) {
+	for i := range f.flows {
+		if w := fakeFlow(i); filter.Match(&w) && !each(w) {
+			return
+		}
+	}
+}
+
+func (f *fakeDaemon) DropFlows(filter Filter) (n int) {
+	f.dropped = append(f.dropped, filter)
+	f.Flows(filter, func(Flow) bool { n++; return true })
+	return n
+}
+
 func (f *fakeDaemon) Reload(q ReloadRequest) (Reloaded, error) {
 	if q.File == "bad" {
 		return Reloaded{}, errors.New("bad:1: it is bad\nbad:2: all of it")
@@ -54,6 +70,11 @@ func (f *fakeDaemon) Stop(keepGuard bool) error {
 
 // serve runs a server for f until the test ends, and returns its run directory.
 func serve(t *testing.T, f *fakeDaemon, change func(*Server)) string {
+	t.Helper()
+	return serveDaemon(t, f, change)
+}
+
+func serveDaemon(t *testing.T, f Daemon, change func(*Server)) string {
 	t.Helper()
 	dir := t.TempDir()
 	l, err := Listen(dir)
@@ -206,7 +227,7 @@ func post(path, body string) string {
 }
 
 func TestRefusals(t *testing.T) {
-	f := &fakeDaemon{stopped: make(chan bool, 1)}
+	f := &fakeDaemon{stopped: make(chan bool, 1), status: Status{Tunnels: []Tunnel{{Name: "sweden"}, {Name: "japan"}}}}
 	dir := serve(t, f, nil)
 	for _, c := range []struct{ name, request, status, says string }{
 		{"unknown path", post("/v1/nothing", "{}"), "404", "not known"},
@@ -218,6 +239,14 @@ func TestRefusals(t *testing.T) {
 		{"bad address", post("/v1/explain", `{"to":"8.8.8"}`), "400", "8.8.8"},
 		{"large body", post("/v1/explain", `{"to":"`+strings.Repeat("8", 1<<20)+`"}`), "413", "too large"},
 		{"large header", "GET /v1/status HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<17) + "\r\n\r\n", "431", ""},
+		{"unknown field of a filter", post("/v1/flows", `{"form":"10.0.0.0/8"}`), "400", "form"},
+		{"bad prefix", post("/v1/flows", `{"from":"10.0.0.1"}`), "400", "10.0.0.1"},
+		{"unknown tunnel", post("/v1/flows", `{"tunnel":"swedn"}`), "400", "there are: direct, sweden, japan"},
+		{"a limit too large", post("/v1/flows", `{"limit":50001}`), "400", "1 to 50000"},
+		{"a drop of nothing said", post("/v1/flows/drop", `{}`), "400", "or --all"},
+		{"a drop of null", post("/v1/flows/drop", `null`), "400", "or --all"},
+		{"a drop of all and some", post("/v1/flows/drop", `{"all":true,"port":53}`), "400", "not go with a filter"},
+		{"a drop by GET", "GET /v1/flows/drop HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", "404", "not known"},
 		{"no HTTP", "hello\r\n\r\n", "400", ""},
 	} {
 		got := raw(t, dir, c.request)
@@ -225,8 +254,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: got %q, want status %s and %q", c.name, got, c.status, c.says)
 		}
 	}
-	if len(f.stopped) != 0 {
-		t.Error("a refused request stopped the daemon")
+	if len(f.stopped) != 0 || len(f.dropped) != 0 {
+		t.Error("a refused request stopped the daemon, or dropped flows")
 	}
 }
 

@@ -26,6 +26,13 @@ type Daemon interface {
 	Status() Status
 	Explain(Query) Answer      // the query is valid
 	ExplainAll(Batch) []Answer // the batch is valid; an answer for each query
+	// Flows calls f with each flow that the filter, which is valid, selects, until
+	// f returns false. f may take its time. Flows that come or go meanwhile may be
+	// missed.
+	Flows(filter Filter, f func(Flow) bool)
+	// DropFlows forgets the flows that the filter, which is valid, selects, and
+	// returns how many: their next packets are decided anew.
+	DropFlows(Filter) int
 	// Reload reads the configuration again and has the router decide by its
 	// policy. After an error the router goes on as before.
 	Reload(ReloadRequest) (Reloaded, error)
@@ -82,16 +89,20 @@ type Server struct {
 	log    *slog.Logger
 	allow  func(peer) bool // may control the daemon
 	owns   func(peer) bool // may have it read any file
+	pause  time.Duration   // that a caller may make in a long answer
 	http   http.Server
 }
 
 // NewServer returns a server that is not yet listening.
 func NewServer(d Daemon, log *slog.Logger) *Server {
-	s := &Server{daemon: d, log: log, allow: allowed, owns: owner}
+	s := &Server{daemon: d, log: log, allow: allowed, owns: owner, pause: flowsPause}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/explain", s.explain)
 	mux.HandleFunc("POST /v1/explain/batch", s.explainAll)
+	mux.HandleFunc("GET /v1/flows", s.flows)
+	mux.HandleFunc("POST /v1/flows", s.flows)
+	mux.HandleFunc("POST /v1/flows/drop", s.dropFlows)
 	mux.HandleFunc("POST /v1/reload", s.reload)
 	mux.HandleFunc("POST /v1/stop", s.stop)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

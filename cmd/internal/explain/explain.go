@@ -199,8 +199,11 @@ func (s Source) lost(e *classifier.Entry, field string) control.Lost {
 	return l
 }
 
-func line(e *classifier.Entry) control.Line {
-	return control.Line{Text: e.Text, At: e.Pos.String(), File: e.Pos.File, Line: e.Pos.Line, Name: e.Name}
+func line(e *classifier.Entry) control.Line { return Line(e.Name, e.Text, e.Pos) }
+
+// Line says what a line of the configuration is called, what it says and where.
+func Line(name, text string, pos classifier.Pos) control.Line {
+	return control.Line{Text: text, At: pos.String(), File: pos.File, Line: pos.Line, Name: name}
 }
 
 // note says what the host does to the packet before policy is asked.

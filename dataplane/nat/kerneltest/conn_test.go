@@ -63,8 +63,6 @@ type conn struct {
 	picked  bool // joined in the middle
 	again   bool // not the first one with these ports
 	heard   bool // the far end has spoken
-	revived bool // the LAN host went on after a RST
-	over    bool // it began anew after that
 }
 
 // farAway is more than the largest window drawn, 64 KiB << 10.

@@ -9,7 +9,6 @@ type difference struct {
 	by    int // which of the two lets the packet pass; the other drops it
 	from  []int
 	kinds []string
-	when  func(f *flow) bool // nil: always
 }
 
 var (
@@ -20,32 +19,31 @@ var (
 
 // differences are those between passing and dropping.
 var differences = []difference{
-	{"checksum", turn, fromEither, []string{"damaged datagram", damagedSegment}, nil},
-	{"checksum", turn, fromLAN, []string{"ICMP error with a wrong checksum"}, nil},
-	{"quoted-ip-checksum", kernel, fromEither, []string{"ICMP error with a wrong quoted IP checksum"}, nil},
+	{"checksum", turn, fromEither, []string{"damaged datagram", damagedSegment}},
+	{"checksum", turn, fromLAN, []string{"ICMP error with a wrong checksum"}},
+	{"quoted-ip-checksum", kernel, fromEither, []string{"ICMP error with a wrong quoted IP checksum"}},
 	{"window", turn, fromEither, []string{
 		"data beyond the window", "data far off, closing",
 		"ACK of what was never sent", "FIN beyond the window",
-	}, nil},
+	}},
 	{"lan-trusted", turn, fromLAN, []string{
 		"RST beyond the window", "RST of long ago", "RST of a moment ago", "RST far off, closing",
 		"SYN-ACK into a connection",
 		"ACK before the SYN-ACK", "FIN before the SYN-ACK",
-	}, nil},
-	{"rst-near", turn, fromWAN, []string{"RST of a moment ago"}, nil},
+	}},
+	{"rst-near", turn, fromWAN, []string{"RST of a moment ago"}},
 	{"rst-strict", kernel, fromWAN, []string{
 		"RST far off, closing", "RST far off, joined", "RST without an ACK",
-	}, nil},
-	{"wrong-answer", turn, fromWAN, []string{"FIN before the SYN-ACK", "SYN-ACK with a wrong ACK"}, nil},
-	{"urgent-rst", turn, fromEither, []string{"RST with urgent data"}, nil},
-	{"tcp-options", kernel, fromEither, []string{"options that are none"}, nil},
-	{"port-0", kernel, fromLAN, []string{"UDP from port 0", "UDP to port 0", "TCP to port 0"}, nil},
-	{"udp-length", kernel, fromLAN, []string{"UDP with something behind it"}, nil},
-	{"fragments", turn, fromEither, []string{fragmentLost}, nil},
-	{"source-quench", kernel, fromWAN, []string{"source quench"}, nil},
-	{"icmp-queries", kernel, fromLAN, []string{"timestamp request"}, nil},
-	{"pptp", turn, fromEither, []string{"GRE of PPTP"}, nil},
-	{"begun-anew", kernel, fromWAN, []string{"refusal", "RST", "RST nearly right"}, func(f *flow) bool { return f.tcp.over }},
+	}},
+	{"wrong-answer", turn, fromWAN, []string{"FIN before the SYN-ACK", "SYN-ACK with a wrong ACK"}},
+	{"urgent-rst", turn, fromEither, []string{"RST with urgent data"}},
+	{"tcp-options", kernel, fromEither, []string{"options that are none"}},
+	{"port-0", kernel, fromLAN, []string{"UDP from port 0", "UDP to port 0", "TCP to port 0"}},
+	{"udp-length", kernel, fromLAN, []string{"UDP with something behind it"}},
+	{"fragments", turn, fromEither, []string{fragmentLost}},
+	{"source-quench", kernel, fromWAN, []string{"source quench"}},
+	{"icmp-queries", kernel, fromLAN, []string{"timestamp request"}},
+	{"pptp", turn, fromEither, []string{"GRE of PPTP"}},
 }
 
 // others are differences between two packets that have passed.
@@ -65,8 +63,7 @@ func rows() []string {
 func allowed(e *event, passed [2]bool) *difference {
 	for i := range differences {
 		d := &differences[i]
-		if passed[d.by] && slices.Contains(d.from, e.from) && slices.Contains(d.kinds, e.kind) &&
-			(d.when == nil || d.when(e.flow)) {
+		if passed[d.by] && slices.Contains(d.from, e.from) && slices.Contains(d.kinds, e.kind) {
 			return d
 		}
 	}

@@ -93,7 +93,7 @@ var opening = []move{
 		return s, c
 	}},
 	{kind: "SYN after the end", weight: 6, fresh: true, may: over, make: func(p *player, c conn, d int) (segment, conn) {
-		c = conn{stage: called, again: true, over: c.revived || c.over}
+		c = conn{stage: called, again: true}
 		s := c.call(p, d)
 		return s, c
 	}},
@@ -136,7 +136,6 @@ var open = []move{
 		return s, c
 	}},
 	{kind: "segment after a RST", weight: 1, may: at(aborted), make: func(p *player, c conn, d int) (segment, conn) {
-		c.revived = c.revived || d == near
 		return c.say(d, 0, nil), c
 	}},
 }
