@@ -71,4 +71,5 @@ func (c *Case) Passage(side Side) Passage {
 var example = Talk{
 	Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2"),
 	Src6: netip.MustParseAddr("2001:db8::1"), Dst6: netip.MustParseAddr("2001:db8::2"),
+	UDP: Ports{1, 2}, TCP: Ports{3, 4}, Opening: Ports{5, 6}, Echo: 7,
 }
