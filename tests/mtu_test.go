@@ -102,7 +102,7 @@ func TestEveryPathMTU(t *testing.T) {
 				if err := watch.Leaks(); err != nil {
 					t.Error(err)
 				}
-				if told := fragNeeded(n.bystander, 100*time.Millisecond); told != nil {
+				if told := icmpError(n.bystander, 3, 4, 100*time.Millisecond); told != nil {
 					t.Errorf("another host is told of packets that it has not sent: % x", told)
 				}
 			})
@@ -185,7 +185,7 @@ func (n *narrow) learns(t *testing.T, w way) {
 	if err := crosses(conn, ears, pattern(n.mtu-28)); err != nil {
 		t.Errorf("a datagram that fits: %v", err)
 	}
-	told := fragNeeded(icmp, time.Second)
+	told := icmpError(icmp, 3, 4, time.Second)
 	if told == nil {
 		t.Fatal("the host gets no ICMP 3/4")
 	}
@@ -267,9 +267,9 @@ func pattern(n int) []byte {
 	return b
 }
 
-// fragNeeded returns the next ICMP "fragmentation needed" that a host gets, nil
-// after a time without one.
-func fragNeeded(conn net.PacketConn, wait time.Duration) []byte {
+// icmpError returns the next ICMP error of a kind that a host gets, nil after a
+// time without one.
+func icmpError(conn net.PacketConn, typ, code uint8, wait time.Duration) []byte {
 	conn.SetReadDeadline(time.Now().Add(wait))
 	buf := make([]byte, 1<<16)
 	for {
@@ -277,7 +277,7 @@ func fragNeeded(conn net.PacketConn, wait time.Duration) []byte {
 		if err != nil {
 			return nil
 		}
-		if n >= 8+20 && buf[0] == 3 && buf[1] == 4 {
+		if n >= 8+20 && buf[0] == typ && buf[1] == code {
 			return buf[:n]
 		}
 	}
