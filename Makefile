@@ -49,11 +49,13 @@ fuzz:
 
 # The namespace tests again and again, each time with other seeds, and with
 # transfers of 1 GiB each way; once until all ports of a tunnel that had run out
-# are free again; then the differential tests in full: of the classifier, and of
-# the NAT against the kernel's.
+# are free again; the rate of new flows, which wants a machine for itself; then
+# the differential tests in full: of the classifier, and of the NAT against the
+# kernel's.
 soak: deps
 	TURNOUT_BULK=1GiB $(GO) test -timeout 0 -count $(SOAK) ./tests/...
 	TURNOUT_EXHAUST=full $(GO) test -count=1 -v -timeout 0 -run TestPortsRunOut ./tests
+	TURNOUT_RATE=strict $(GO) test -count=1 -v -timeout 0 -run TestNewFlowRate ./tests
 	TURNOUT_CHECKS=2000000 $(GO) test -v -timeout 0 -run Differential ./classifier
 	TURNOUT_KERNEL_EVENTS=200000 $(GO) test -count=1 -v -timeout 0 ./dataplane/nat/kerneltest
 
