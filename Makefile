@@ -48,11 +48,17 @@ fuzz:
 		done; done
 
 # The namespace tests again and again, each time with other seeds, and with
-# transfers of 1 GiB each way; then the differential tests in full, of the
-# classifier and of the NAT against the kernel's, and the mutations of packets.
+# transfers of 1 GiB each way; once until all ports of a tunnel that had run out
+# are free again; a long flood; the rate of new flows, which wants a machine for
+# itself; then the differential tests in full: of the classifier, of the flow
+# table against its model and against the kernel's, and the mutations of packets.
 soak: deps
 	TURNOUT_BULK=1GiB $(GO) test -timeout 0 -count $(SOAK) ./tests/...
+	TURNOUT_EXHAUST=full $(GO) test -count=1 -v -timeout 0 -run TestPortsRunOut ./tests
+	TURNOUT_FLOOD=30s $(GO) test -count=1 -v -timeout 0 -run TestSYNFlood ./tests
+	TURNOUT_RATE=strict $(GO) test -count=1 -v -timeout 0 -run TestNewFlowRate ./tests
 	TURNOUT_CHECKS=2000000 $(GO) test -v -timeout 0 -run Differential ./classifier
+	TURNOUT_EVENTS=1000000 $(GO) test -count=1 -v -timeout 0 -run TestModel ./dataplane/nat
 	TURNOUT_KERNEL_EVENTS=200000 $(GO) test -count=1 -v -timeout 0 ./dataplane/nat/kerneltest
 	TURNOUT_MUTATIONS=100000000 $(GO) test -v -timeout 0 -run TestMutated ./classifier/packet
 

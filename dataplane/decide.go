@@ -71,11 +71,15 @@ func (d *dispatcher) forwarded() (pin nat.Pin, ok bool) {
 	if f == nil || f.To == v.Src { // to itself: it would hear its own voice
 		return pin, false
 	}
-	return nat.Pin{
+	pin = nat.Pin{
 		Exit: nat.Hairpin, Pool: uint16(f.Exit), Masquerade: true, Addr: v.Dst,
 		Entry: n, By: uint8(classifier.ByForward), Generation: d.plan.Generation,
 		Far: f.To, FarPort: f.port(v.DstPort),
-	}, true
+	}
+	if d.plan.gateway(f.To) { // whose answers to any other address take the host's own routes
+		pin.Pool, pin.Addr = nat.Hairpin, d.plan.Inside
+	}
+	return pin, true
 }
 
 // ask has policy decide.

@@ -247,6 +247,28 @@ func TestForwardToTheGateway(t *testing.T) {
 	wantEnds(t, read(t, w.se, 1)[0], own, 53, far, 5000)
 	w.send(segment.Header{}, udp(router, far, 53, 5000, 4))
 	w.dropped(packet.ForeignSource, 1)
+	// LAN hosts get there by the tunnel's address, too.
+	w.send(segment.Header{}, udp(alice, own, 6000, 53, 4))
+	w.gotEnds(t, inside, 6000, router, 53)
+	w.send(segment.Header{}, udp(router, inside, 53, 6000, 4))
+	w.gotEnds(t, own, 53, alice, 6000)
+}
+
+// A full cone is open to whoever knows the port, but not to liars.
+func TestFullCone(t *testing.T) {
+	w := newWorld(t)
+	w.gated(func(p *Plan) { p.FullCone[exitSE] = true })
+	w.send(segment.Header{}, udp(alice, far, 5000, 53, 4))
+	wantEnds(t, read(t, w.se, 1)[0], own, 5000, far, 53)
+	give(t, w.se, udp("198.51.100.77", own, 999, 5000, 4))
+	w.gotEnds(t, "198.51.100.77", 999, alice, 5000)
+	w.send(segment.Header{}, udp(alice, "198.51.100.77", 5000, 999, 4))
+	wantEnds(t, read(t, w.se, 1)[0], own, 5000, "198.51.100.77", 999)
+	give(t, w.se, udp(router, own, 999, 5000, 4), udp(bob, own, 999, 5000, 4), udp(inside, own, 999, 5000, 4))
+	w.dropped(packet.SpoofedSource, 3)
+	give(t, w.se, udp("198.51.100.77", own, 999, 5001, 4))
+	w.dropped(packet.NoFlow, 1)
+	w.nothing(t)
 }
 
 // Tunnel to tunnel: policy names the way, the exit translates as it does for

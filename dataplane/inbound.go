@@ -112,6 +112,10 @@ func (t *Tunnel) find(b []byte, plan *Plan) (course, packet.Reason) {
 		return course{}, packet.SpoofedSource
 	}
 	flow, why := e.flows.In(b, v, exit, e.now())
+	if why == packet.OK && flow.FullCone && flow.Inbound && plan.ours(v.Src) { // nobody has judged who began it
+		e.flows.Drop(flow)
+		return course{}, packet.SpoofedSource
+	}
 	if why != packet.NoFlow {
 		return course{flow, true}, why
 	}

@@ -119,10 +119,11 @@ to = "192.168.77.1:2200"
 	if err := errors.Join(target.Serve("target", 8080, 8083), r.Gateway.Serve("gateway", 2200)); err != nil {
 		t.Fatal(err)
 	}
-	jobs := []func() error{
-		func() error {
-			return talks(caller, netlab.Flow{Proto: "tcp", Dst: sweden.Client, Port: 2222}, "gateway", netip.MustParseAddr("192.0.0.6"))
-		},
+	var jobs []func() error
+	for _, h := range []*netlab.Host{caller, lan} {
+		jobs = append(jobs, func() error {
+			return talks(h, netlab.Flow{Proto: "tcp", Dst: sweden.Client, Port: 2222}, "gateway", netip.MustParseAddr("192.0.0.6"))
+		})
 	}
 	for port, to := range map[uint16]string{9000: "target", 9003: "target", 9001: netlab.Reject} {
 		for _, f := range both(sweden.Client, port) {

@@ -6,7 +6,7 @@ import "turnout/classifier/packet"
 // says what contradicts the view, or should have kept it from decoding.
 func obvious(b []byte, v *packet.View) string {
 	word := func(i int) int { return int(b[i])<<8 | int(b[i+1]) }
-	l4, proto, first, whole := 0, b[6], true, true
+	l4, proto, first, whole := 0, byte(0), true, true
 	switch b[0] >> 4 {
 	case 4:
 		l4, proto = int(b[0]&15)*4, b[9]

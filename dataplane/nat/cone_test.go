@@ -119,3 +119,20 @@ func TestRow08StrangerAndRest(t *testing.T) {
 	}
 	r.verify()
 }
+
+// A stranger's flow whose port its host has lost meanwhile joins no mapping at
+// another port.
+func TestRow08StrangerAtALostPort(t *testing.T) {
+	r := newRig(t, 0)
+	f, _ := r.mustOut(udp(v4.lan1, 5000, v4.remote1, 443), v4.conePin())
+	r.mustIn(udp(v4.router, 99, v4.ext1, 5000), 3, packet.OK)
+	r.Drop(f)
+	r.Reserve(3, v4.ext1, []Reservation{{packet.UDP, 5000, 5000}})
+	if g, _ := r.mustOut(udp(v4.lan1, 5000, v4.remote1, 443), v4.conePin()); g.Port == 5000 {
+		t.Fatal("a reserved port was given")
+	}
+	if g, _ := r.mustOut(udp(v4.lan1, 5000, v4.router, 99), v4.pin2()); g.Port != 5000 {
+		t.Fatalf("flow %+v", g)
+	}
+	r.verify()
+}

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+
+	"turnout/classifier/packet"
 )
 
 // damaged is a file of a table with flows of each kind, to be changed at will.
@@ -101,6 +103,61 @@ func TestDamagedFile(t *testing.T) {
 	}
 	if sum.Flows == 0 || sum.Damaged == 0 || sum.Homeless == 0 || sum.Expired == 0 {
 		t.Errorf("the damage does not reach: %+v", sum)
+	}
+}
+
+// Entries that contradict each other are not adopted together.
+func TestContradictingEntries(t *testing.T) {
+	for name, c := range map[string]struct {
+		make func(r *rig)
+		lie  func(first, second *entry)
+		want Adopted
+		rest int
+	}{
+		"alike from the near side": {
+			func(r *rig) {
+				r.mustOut(udp(v4.lan1, 3000, v4.remote1, 443), Pin{Exit: 5})
+				r.mustOut(udp(v4.lan1, 3001, v4.remote1, 443), Pin{Exit: 5})
+			},
+			func(first, second *entry) { second.lanPort = first.lanPort },
+			Adopted{Flows: 1, Damaged: 1}, 0,
+		},
+		"alike from the far side": {
+			func(r *rig) {
+				r.mustOut(tcp(v4.lan1, 3000, v4.remote1, 443, syn, 1, 0), v4.pin1())
+				r.mustOut(tcp(v4.lan1, 3001, v4.remote1, 443, syn, 1, 0), v4.pin1())
+			},
+			func(first, second *entry) { second.port = first.port },
+			Adopted{Flows: 1, Damaged: 1}, 0,
+		},
+		"two hosts with one port": {
+			func(r *rig) {
+				r.mustOut(udp(v4.lan1, 3000, v4.remote1, 443), v4.pin1())
+				r.mustOut(udp(v4.lan2, 3001, v4.remote2, 443), v4.pin1())
+			},
+			func(first, second *entry) { second.port = first.port },
+			Adopted{Flows: 1, Damaged: 1}, 0,
+		},
+		"two hosts resting at one port": {
+			func(r *rig) {
+				for i, lan := range []packet.Addr{v4.lan1, v4.lan2} {
+					f, _ := r.mustOut(udp(lan, 3000+uint16(i), v4.remote1, 443), v4.pin1())
+					defer r.Drop(f)
+				}
+			},
+			func(first, second *entry) { second.port = first.port },
+			Adopted{}, 1,
+		},
+	} {
+		path := flowFile(t)
+		r, _ := fileRig(t, path, File{Exits: exits(3)}, 1000)
+		c.make(r)
+		c.lie(r.flows.at(1), r.flows.at(2))
+		r.Close()
+		s, a := fileRig(t, path, File{Exits: exits(3)}, 1000)
+		if a != c.want || s.resting != c.rest {
+			t.Errorf("%s: %+v, %d rest", name, a, s.resting)
+		}
 	}
 }
 

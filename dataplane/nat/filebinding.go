@@ -26,8 +26,9 @@ func nameOf(s string) (n tunnelName) {
 	return n
 }
 
-// Names replaces the exits' names that flows opened from now on are kept under.
-// It comes before the first flow that is pinned to a new exit.
+// Names replaces the exits' names that flows are kept under. It comes before the
+// first flow that is pinned to a new exit; for an exit that has flows the name
+// stays, until DropExit.
 func (t *Table) Names(exits []ExitName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

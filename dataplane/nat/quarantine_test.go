@@ -178,3 +178,16 @@ func TestReservedWhileResting(t *testing.T) {
 	}
 	r.verify()
 }
+
+// The search for a TCP port passes over reserved ones, however many.
+func TestRow03ReservedTCPPorts(t *testing.T) {
+	r := newRig(t, 0)
+	r.Reserve(3, v4.ext1, []Reservation{{packet.TCP, 1024, 65000}})
+	for i := range 100 {
+		p := tcp(v4.lan1, 5000, v4.remote1, 443, syn, 1, 0)
+		p.src.Lo += uint64(i)
+		if f, _ := r.mustOut(p, v4.pin1()); f.Port <= 65000 {
+			t.Fatalf("port %d", f.Port)
+		}
+	}
+}

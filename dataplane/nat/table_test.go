@@ -261,3 +261,28 @@ func TestIndex(t *testing.T) {
 		t.Fatalf("%d used, want %d", x.used, len(model))
 	}
 }
+
+// A doubling moves a few records at a time, and is done long before the next.
+func TestIndexGrowsBitByBit(t *testing.T) {
+	secret := newSecret()
+	hash := func(i uint32) uint64 { return secret.hash(i, 0, 0, 0) }
+	x := newIndex(newArena(), hash)
+	grown := uint32(0)
+	for i := uint32(1); i <= 100_000; i++ {
+		before := x.moved
+		x.add(i, hash(i))
+		switch {
+		case x.old == nil:
+			grown = i
+		case x.moved > before && x.moved-before > 512:
+			t.Fatalf("record %d moved %d slots", i, x.moved-before)
+		case i-grown > uint32(len(x.old))/2:
+			t.Fatalf("record %d: %d of %d slots moved", i, x.moved, len(x.old))
+		}
+	}
+	for i := uint32(1); i <= 100_000; i++ {
+		if !indexed(&x, i, hash(i)) {
+			t.Fatalf("record %d is lost", i)
+		}
+	}
+}

@@ -46,6 +46,7 @@ type Options struct {
 	Servers []string // their names, in order; three towns by default
 	Ports   []uint16 // DefaultPorts if empty
 	Beyond  bool     // a further machine behind each server, for traceroute
+	LANMTU  int      // bytes; 1,500 if 0
 	// LANRoute tells each server a route to the LAN through its tunnel, for
 	// gateways that do not masquerade.
 	LANRoute bool

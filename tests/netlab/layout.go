@@ -47,7 +47,10 @@ func (l *Lab) wireLAN() error {
 	plug := func(n *Node, dev string) error {
 		port := fmt.Sprintf("port%d", len(ports))
 		ports = append(ports, port)
-		return Cable(n, dev, l.switchboard, port)
+		if err := Cable(n, dev, l.switchboard, port); err != nil || l.Options.LANMTU == 0 {
+			return err
+		}
+		return errors.Join(n.MTU(dev, l.Options.LANMTU), l.switchboard.MTU(port, l.Options.LANMTU))
 	}
 	var errs []error
 	for _, h := range l.Hosts {
