@@ -47,7 +47,8 @@ func newStillSeams(f testing.TB) *still {
 // host's and takes the ports that the second would have, so that NAT changes
 // those as well: s.talk says to which.
 func (s *still) begin() {
-	s.flows = nat.New(nat.Options{})
+	s.flows.Close() // a table's memory is not the collector's
+	s.flows = nat.New(nat.Options{MaxFlows: 1024})
 	lan, far := talks()[hostile.LAN], talks()[hostile.Tunnel]
 	lan.Src = netip.MustParseAddr("192.168.77.11")
 	s.converse([hostile.Sides]hostile.Talk{lan, far})
