@@ -84,9 +84,14 @@ func flood(t *testing.T, from, to *end, n int) {
 func TestCloseLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	checkGoroutines(t)
-	for i := range 5 {
+	for i := range 10 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			a, b := openPair(t, "127.0.0.1", Options{Dir: dir})
+			var a, b *end
+			if i%2 == 0 {
+				a, b = openPair(t, "127.0.0.1", Options{Dir: dir})
+			} else { // inside of another tunnel
+				a, b = openInside(t, Options{Dir: dir})
+			}
 			shakeHands(t, a, b)
 			stop := make(chan bool)
 			go func() { // traffic until the device is closed

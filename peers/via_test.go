@@ -78,33 +78,6 @@ func TestRebindInside(t *testing.T) {
 	})
 }
 
-func TestCloseInsideLeavesNothing(t *testing.T) {
-	dir := t.TempDir()
-	checkGoroutines(t)
-	for i := range 5 {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			a, b := openInside(t, Options{Dir: dir})
-			shakeHands(t, a, b)
-			stop := make(chan bool)
-			go func() { // traffic until the device is closed
-				for n := uint64(0); b.tun.Send(ipPacket(mtu, n)); n++ {
-				}
-				close(stop)
-			}()
-			time.Sleep(20 * time.Millisecond)
-			start := time.Now()
-			b.Close()
-			a.Close()
-			a.Close()
-			if d := time.Since(start); d > 2*time.Second {
-				t.Errorf("Close took %v", d)
-			}
-			<-stop
-			<-a.tun.Closed()
-		})
-	}
-}
-
 // openVia opens a via that is a host of n, with its receiver and its address.
 func openVia(t *testing.T, n *peerstest.Network, ip string) (*via, *plug, conn.Endpoint) {
 	t.Helper()
