@@ -13,17 +13,8 @@ type span struct{ lo, hi packet.Addr }
 
 // spanOf returns the addresses of a prefix.
 func spanOf(p netip.Prefix) span {
-	p = p.Masked()
-	s := span{lo: packet.AddrFrom(p.Addr())}
-	s.hi = s.lo
-	host := p.Addr().BitLen() - p.Bits()
-	if host >= 64 {
-		s.hi.Hi |= 1<<(host-64) - 1 // 1<<64 is 0 in Go, and 0-1 all ones
-		s.hi.Lo = ^uint64(0)
-	} else {
-		s.hi.Lo |= 1<<host - 1
-	}
-	return s
+	lo, hi := packet.Ends(p)
+	return span{lo, hi}
 }
 
 // everySpan returns all addresses of a family.

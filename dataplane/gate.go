@@ -13,17 +13,8 @@ type Range struct{ first, last packet.Addr }
 
 // NewRange returns the range of a prefix.
 func NewRange(prefix netip.Prefix) Range {
-	prefix = prefix.Masked()
-	r := Range{first: packet.AddrFrom(prefix.Addr())}
-	r.last = r.first
-	host := prefix.Addr().BitLen() - prefix.Bits()
-	if host >= 64 {
-		r.last.Lo = ^uint64(0)
-		r.last.Hi |= 1<<(host-64) - 1
-	} else {
-		r.last.Lo |= 1<<host - 1
-	}
-	return r
+	first, last := packet.Ends(prefix)
+	return Range{first, last}
 }
 
 // Holds reports whether a is in the range; nothing is in the zero Range.

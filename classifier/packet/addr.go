@@ -26,6 +26,21 @@ func AddrFrom(a netip.Addr) Addr {
 	return Addr{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
 }
 
+// Ends returns the lowest and the highest address of a prefix.
+func Ends(p netip.Prefix) (first, last Addr) {
+	p = p.Masked()
+	first = AddrFrom(p.Addr())
+	last = first
+	host := p.Addr().BitLen() - p.Bits()
+	if host >= 64 {
+		last.Hi |= 1<<(host-64) - 1 // 1<<64 is 0 in Go, and 0-1 all ones
+		last.Lo = ^uint64(0)
+	} else {
+		last.Lo |= 1<<host - 1
+	}
+	return first, last
+}
+
 // Is4 reports whether a is an IPv4 address.
 func (a Addr) Is4() bool { return a.Hi == 0 && a.Lo>>32 == 0xffff }
 
