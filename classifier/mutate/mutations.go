@@ -35,7 +35,7 @@ var mutations = []mutation{
 	{"span.go", " || s.lo == next(out[n-1].hi)", "", "neighbours are then two spans of the same addresses"},
 	{"span.go", "if compareAddr(s.lo, not[j].lo) < 0 {", "if compareAddr(s.lo, not[j].lo) <= 0 {", ""},
 	{"span.go", "s.lo = next(not[j].hi)", "s.lo = not[j].hi", ""},
-	{"span.go", "s.hi.Lo |= 1<<host - 1", "s.hi.Lo |= 1<<host - 2", ""},
+	{"packet/addr.go", "last.Lo |= 1<<host - 1", "last.Lo |= 1<<host - 2", ""},
 	{"side.go", "if not.empty() && len(in.list) <= 1", "if len(in.list) <= 1", ""},
 	{"side.go", "for _, n := range numbers {\n			b = binary.AppendUvarint(b, uint64(n))\n		}", "", ""},
 	{"side.go", "return without(m.every, m.union(not))", "return m.every", ""},
