@@ -136,11 +136,15 @@ func (s *player) eventOut() {
 	kind := "-"
 	if t.proto == packet.TCP {
 		kind = s.kind(f, out)
+		old := f
 		if f != nil && kind == "syn" && f.reopens(out, 0) {
 			s.m.dropOne(f)
 			f = nil
 		}
 		s.segment(&p, f, out, kind)
+		if f != old { // in a living connection, only a number that is far off begins anew
+			p.seq = old.next[out] + veryFar
+		}
 	}
 	b := p.bytes()
 	v := decode(s, b)
