@@ -83,6 +83,9 @@ func TestConnectionsOutliveTheRouter(t *testing.T) {
 			t.Errorf("%d of %d %ss did not finish; at most 1 in 100 may not", len(errs), transfers, kind)
 		}
 	}
+	if len(failed) > 0 {
+		t.Logf("not forwarded by the second run: %v", dropsOf(t, r))
+	}
 	if !strings.Contains(r.Daemon.Log(), "adopted") {
 		t.Error("the second run does not say that it has adopted flows")
 	}
