@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -50,9 +51,8 @@ func TestConnectionsOutliveTheRouter(t *testing.T) {
 	r := world{}.up(t)
 	watch := r.watch(t)
 	for _, far := range r.Fars() {
-		// A far end that has sent all and closed gives up soon in the lab; this
-		// is what the kernel does elsewhere.
-		if err := far.Sysctl("net.ipv4.tcp_orphan_retries", "8"); err != nil {
+		// The ends of the lab give up soon; this is what the kernel does elsewhere.
+		if err := errors.Join(far.Sysctl("net.ipv4.tcp_orphan_retries", "8"), far.Sysctl("net.ipv4.tcp_retries2", "15")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,26 +16,30 @@ import (
 const flowFile = "flows"
 
 // openFlows opens the flow table, with the conversations of the run before as
-// far as they fit cfg. They cannot be had: the router starts without them.
-func openFlows(cfg *conf.Config, o routerOptions) (*nat.Table, nat.Adopted, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return nil, nat.Adopted{}, fmt.Errorf("reading which boot this is: %w", err)
+// far as they fit cfg. Where there can be no file the router starts all the
+// same, with a table that ends with it.
+func openFlows(cfg *conf.Config, o routerOptions) (*nat.Table, nat.Adopted) {
+	limits := nat.Options{
+		MaxFlows: cfg.Limits.Flows, MaxPerHost: cfg.Limits.FlowsPerHost, NewPerHost: cfg.Limits.NewFlowsPerHost,
 	}
-	f := nat.File{Path: filepath.Join(o.RunDir, flowFile), Boot: strings.TrimSpace(string(boot))}
+	f := nat.File{Path: filepath.Join(o.RunDir, flowFile)}
 	for i := range cfg.Tunnels {
 		own4, own6 := ownAddresses(&cfg.Tunnels[i])
 		f.Exits = append(f.Exits, nat.ExitName{
 			Exit: uint16(tunnelExit(i)), Name: cfg.Tunnels[i].Name, Addr4: own4, Addr6: own6,
 		})
 	}
-	table, adopted, err := nat.OpenFile(nat.Options{
-		MaxFlows: cfg.Limits.Flows, MaxPerHost: cfg.Limits.FlowsPerHost, NewPerHost: cfg.Limits.NewFlowsPerHost,
-	}, f, dataplane.Now())
-	if err != nil {
-		return nil, adopted, fmt.Errorf("making the flow table: %w", err)
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err == nil {
+		f.Boot = strings.TrimSpace(string(boot))
+		var table *nat.Table
+		var kept nat.Adopted
+		if table, kept, err = nat.OpenFile(limits, f, dataplane.Now()); err == nil {
+			return table, kept
+		}
 	}
-	return table, adopted, nil
+	o.Log.Warn("the flow table has no file: conversations will not outlive the router", "file", f.Path, "err", err)
+	return nat.New(limits), nat.Adopted{}
 }
 
 // greet says what was kept of the run before, and has tunnels shake hands before

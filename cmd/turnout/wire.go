@@ -69,11 +69,7 @@ func startRouter(ctx context.Context, cfg *conf.Config, o routerOptions) (*route
 		return nil, err
 	}
 	device.Log = o.Log
-	flows, kept, err := openFlows(cfg, o)
-	if err != nil {
-		device.Close()
-		return nil, err
-	}
+	flows, kept := openFlows(cfg, o)
 	r.engine = dataplane.New(device, dataplane.Options{Flows: flows, Log: o.Log})
 	adopted, err := r.setHost(cfg, r.around)
 	if err != nil {
