@@ -305,6 +305,26 @@ func TestRelay(t *testing.T) {
 	w.nothing(t)
 }
 
+// Two peers of one tunnel talk through the gateway, which its device tells
+// apart by their AllowedIPs.
+func TestRelayBetweenPeers(t *testing.T) {
+	w := newWorld(t)
+	hub := w.NewTunnel(TunnelOptions{Name: "hub", Exit: exitNO, MTU: 1420, Address4: addrOf("10.64.0.9"), Peers: 2})
+	t.Cleanup(func() { hub.Close() })
+	w.gated(func(p *Plan) {
+		p.Tunnels = []*Tunnel{exitSE: w.se, exitNO: hub}
+		p.Accepts[exitNO] = []Accept{{From: rangeOf("10.1.0.0/16"), To: rangeOf("10.2.0.0/16")}}
+	})
+	give(t, hub, udp("10.1.0.1", "10.2.0.1", 5000, 53, 4))
+	if v := wantEnds(t, read(t, hub, 1)[0], "10.1.0.1", 5000, "10.2.0.1", 53); v.TTL != 63 {
+		t.Errorf("TTL %d, want 63", v.TTL)
+	}
+	give(t, hub, udp("10.2.0.1", "10.1.0.1", 53, 5000, 4))
+	wantEnds(t, read(t, hub, 1)[0], "10.2.0.1", 53, "10.1.0.1", 5000)
+	give(t, hub, udp("10.2.0.1", "10.1.0.1", 53, 5001, 4)) // begins one that is not accepted
+	w.dropped(packet.NotAccepted, 1)
+}
+
 // A conversation that a far host began ends with its tunnel; policy does not
 // find it another.
 func TestInboundEndsWithItsTunnel(t *testing.T) {
